@@ -18,6 +18,7 @@ class RawLog:
     interactions: user_id and item_id (String, exactly as written) and any of timestamp (seconds, or text that says a time), order (a number to sort by within a user),
         event, rating, review, summary, query, scenario, click, purchase, part ("train", "valid", "test", where the data came split) and the columns named in `context`.
         Values other than ids may still be text; `ingest` converts, checks and quarantines.
+        A reader that cannot read a row at all may hand it on with a reason code in `fault` (null for good rows) and its text in `source`: it is quarantined and counted.
     items: item_id, title and attribute columns (List[String], or String with values split at "|"), or None where the source has no item table.
     temporal: whether a given split respects time, so that a question may see only what stands before it (False: folds drawn at random).
     like_threshold: the rating from which the source's own protocol calls it a like, if it has one.

@@ -1,0 +1,1 @@
+"""What is launched to measure: `run` evaluates a model beside its baselines."""

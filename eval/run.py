@@ -1,0 +1,102 @@
+"""Evaluates trained models beside their baselines: predictions, report.json, report.html, and a table.
+
+    python -m eval.run standard --model runs/demo --out runs/demo/report data.corpus=corpora/demo
+    python -m eval.run standard --model runs/demo --baseline most_popular --out report data.corpus=corpora/demo tasks=next_item,rating limit=1000
+
+Exit status: 0 done; 2 wrong usage; 3 the corpus cannot be read; 4 a model cannot be loaded; 7 the random model scores above chance, so the figures cannot be trusted.
+"""
+
+import argparse
+import itertools
+import re
+import shlex
+import sys
+from pathlib import Path
+
+USAGE, BAD_DATA, BAD_MODEL, BAD_FIGURES = 2, 3, 4, 7
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
+    # Intermixed: settings may stand before, between and after the flags.
+    options = parser().parse_intermixed_args(given)
+
+    # After the arguments are read: --help must answer without torch or polars.
+    from llmrec.baselines import BASELINES
+    from llmrec.evaluation import Report
+    from llmrec.interactions import Corpus
+    from llmrec.recommender import Recommender
+    from llmrec.report import print_table, read_training_logs, versions, write_report
+    from llmrec.tasks import TASKS
+    from llmrec.timelines import Timelines
+
+    from .suite import RANDOM, NullRunError, Suite, evaluate_suite
+
+    try:
+        baselines = [f"baselines={','.join(options.baseline)}"] if options.baseline else []
+        suite = Suite.load(options.suite, [*options.settings, *baselines])
+    except (FileNotFoundError, ValueError) as error:
+        return _fail(error, USAGE)
+    folders = _named(options.model, {RANDOM, *BASELINES})
+    models: dict[str, Recommender] = {}
+    for name, folder in folders.items():
+        try:
+            models[name] = Recommender.from_pretrained(folder)
+        except (OSError, ValueError, KeyError) as error:
+            return _fail(f"{folder} cannot be loaded: {error}", BAD_MODEL)
+    place = suite.corpus or next((card["corpus"] for card in (model.card for model in models.values()) if card.get("corpus")), None)
+    if place is None:
+        return _fail("no corpus is named, neither by the model nor by the suite; add data.corpus=DIR", USAGE)
+    try:
+        corpus = Corpus.load(Path(place))
+    except (OSError, ValueError, KeyError) as error:
+        return _fail(error, BAD_DATA)
+    for name, model in models.items():
+        if model.card.get("data_hash") not in (None, corpus.data_hash):
+            print(f"{name} was made with other data (hash {model.card['data_hash']}, this corpus {corpus.data_hash}): it may have been trained on what it is asked here", file=sys.stderr)
+
+    command = f"python -m eval.run {shlex.join(given)}"
+    about = {
+        "command": command, "data_hash": corpus.data_hash, "audit_hash": str(dict(corpus.report.get("audit") or {}).get("hash", "")), "versions": versions(),
+        "models": list(models), "corpus": corpus.name, "seed": suite.seed, "training": read_training_logs(folders),
+    }
+    fault = None
+    try:
+        report = evaluate_suite(suite, Timelines.of(corpus), models, tasks=TASKS, baselines=BASELINES, folder=options.out)
+    except NullRunError as error:
+        report, fault = error.report, str(error)
+    except ValueError as error:
+        return _fail(error, USAGE)
+    write_report(report, {**about, "fault": fault}, options.out)
+    print_table(report, list(models))
+    print(f"\n{options.out / 'report.html'}", file=sys.stderr)
+    return _fail(fault, BAD_FIGURES) if fault else 0
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m eval.run", description="Evaluates trained models beside their baselines.")
+    parser.add_argument("suite", metavar="SUITE", help="the name of a suite in eval/suites, or the path of a YAML file")
+    parser.add_argument("settings", metavar="key=value", nargs="*", help="overrides of the suite's settings, such as data.corpus=DIR, tasks=next_item,rating, limit=1000, seed=1, part=valid")
+    parser.add_argument("--model", metavar="RUN", type=Path, action="append", required=True, help="the folder of a trained model; may be given more than once")
+    parser.add_argument("--baseline", metavar="NAME", action="append", help="a baseline to run, instead of those of the suite; may be given more than once")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder for predictions, report.json and report.html")
+    return parser
+
+
+def _named(folders: list[Path], taken: set[str]) -> dict[str, Path]:
+    """Each folder under a name of its own that can stand in a file name: the folder's, with a number where it is taken."""
+    named: dict[str, Path] = {}
+    for folder in folders:
+        name = re.sub(r"[^\w-]", "_", folder.resolve().name) or "model"
+        free = (f"{name}-{number}" if number > 1 else name for number in itertools.count(1))
+        named[next(candidate for candidate in free if candidate not in {*named, *taken})] = folder
+    return named
+
+
+def _fail(message: object, code: int) -> int:
+    print(f"eval.run: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""A suite of exams: which questions are asked of which models, and the loop that asks them.
+
+Separate from `run`, the command line, so that a suite can be run from Python with any models, and so that `--help` answers without loading anything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Protocol
+
+import yaml
+
+from llmrec.evaluation import Background, Report, best_model, compare, evaluate
+from llmrec.exam import Exam, Predictor
+from llmrec.interactions import PARTS, TEST, Corpus
+from llmrec.metrics.statistic import RESAMPLES
+from llmrec.predictions import HeldOut
+from llmrec.timelines import Timelines
+
+from .null_run import RandomModel, null_fault
+
+ALL = "all"
+RANDOM = "random"
+SUITES = Path(__file__).parent / "suites"
+
+
+class ExamTask(Protocol):
+    """What a suite needs to know of a task."""
+
+    name: str
+    family: str
+    candidates: bool
+
+    def reason_absent(self, corpus: Corpus) -> str | None: ...
+
+    def held_out(self, timelines: Timelines, part: str, seed: int) -> Sequence[HeldOut]: ...
+
+
+class Baseline(Predictor, Protocol):
+    """What a suite needs to know of a baseline: its tasks, and that it learns from train."""
+
+    tasks: Sequence[str]
+
+    def fit(self, timelines: Timelines, seed: int, /) -> object: ...
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The settings of a suite, one key each in its YAML (`data.corpus` is `corpus` here); see suites/standard.yaml for what they mean."""
+
+    corpus: str | None = None
+    tasks: tuple[str, ...] | str = ALL
+    baselines: tuple[str, ...] | str = ALL
+    part: str = TEST
+    limit: int = 0
+    seed: int = 0
+    language: str | None = None
+    batch_tokens: int | None = None
+    resamples: int = RESAMPLES
+
+    @classmethod
+    def load(cls, name: str, overrides: Sequence[str] = ()) -> Suite:
+        """The suite of this name in eval/suites, or at this path, with `key=value` overrides.
+
+        Raises:
+            FileNotFoundError: there is no such suite.
+            ValueError: a key or a value is not one of a suite's.
+        """
+        path = Path(name) if name.endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
+        if not path.is_file():
+            raise FileNotFoundError(f"no suite {name!r}: {path} is missing. Available: {', '.join(sorted(p.stem for p in SUITES.glob('*.yaml')))}, or the path of a YAML file")
+        settings = _flatten(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if not equals:
+                raise ValueError(f"{override!r} is no override; expected key=value, such as limit=1000")
+            settings[key] = yaml.safe_load(value) if value else None
+        return cls(**{_checked_key(key): _checked(key, value) for key, value in settings.items()})
+
+
+class NullRunError(Exception):
+    """The random model scored above chance. `report` is what was measured."""
+
+    def __init__(self, message: str, report: Report):
+        super().__init__(message)
+        self.report = report
+
+
+def evaluate_suite(
+    suite: Suite, timelines: Timelines, models: Mapping[str, Predictor], *,
+    tasks: Mapping[str, ExamTask], baselines: Mapping[str, Callable[[], Baseline]], folder: Path,
+) -> Report:
+    """Asks every model, baseline and the random model the questions of every task; saves predictions in `folder`/predictions and returns what they score.
+
+    A model is asked the tasks in its `tasks`, if it has that attribute, else all of them. Baselines are fitted once, on train. Each model is compared with the best baseline of the task.
+
+    Raises:
+        NullRunError: the random model is far above chance, once everything is measured.
+        ValueError: a name in the suite is not one of the tables', or there is nothing to ask.
+    """
+    taken = sorted(set(models) & {RANDOM, *baselines})
+    if taken:
+        raise ValueError(f"a model is named {taken[0]!r}, as a baseline is; give it another name, for predictions are kept by name")
+    chosen = _chosen(suite.tasks, tasks, "task")
+    fitted = _Fitted(timelines, {name: baselines[name] for name in _chosen(suite.baselines, baselines, "baseline")}, suite.seed)
+    background = Background.of(timelines)
+    report, faults = Report(), []
+    for exam in _exams(suite, timelines, [tasks[name] for name in chosen]):
+        entrants = {name: model for name, model in models.items() if exam.task in getattr(model, "tasks", (exam.task,))}
+        if not entrants:
+            _say(f"{exam.task}: left out, no model was made with it")
+            continue
+        entrants |= fitted.serving(exam.task) | {RANDOM: RandomModel(timelines.corpus, seed=suite.seed)}
+        found = Report()
+        for name, model in entrants.items():
+            found += _measured(model, name, exam, folder / "predictions", background, suite.resamples)
+        faults.append(null_fault(exam, [row for row in found.rows if row["model"] == RANDOM], num_items=len(timelines.corpus.catalog)))
+        report += found + _compared(exam, found, [name for name in entrants if name in models], folder / "predictions", suite.resamples)
+    if not report.rows:
+        raise ValueError(f"nothing was asked: none of the tasks {', '.join(chosen)} is allowed by both the corpus and a model")
+    if any(faults):
+        raise NullRunError(" | ".join(fault for fault in faults if fault), report)
+    return report
+
+
+class _Fitted:
+    """Baselines, fitted when first needed and kept for the next task."""
+
+    def __init__(self, timelines: Timelines, classes: Mapping[str, Callable[[], Baseline]], seed: int):
+        self.timelines, self.classes, self.seed = timelines, classes, seed
+        self.fitted: dict[str, Baseline | None] = {}
+
+    def serving(self, task: str) -> dict[str, Baseline]:
+        """The baselines that answer this task, by name."""
+        fitted = {name: self._fit(name) for name, kind in self.classes.items() if task in kind.tasks}
+        return {name: baseline for name, baseline in fitted.items() if baseline is not None}
+
+    def _fit(self, name: str) -> Baseline | None:
+        if name not in self.fitted:
+            start = time.monotonic()
+            try:
+                baseline = self.classes[name]()
+                baseline.fit(self.timelines, self.seed)
+                _say(f"baseline {name}: fitted in {time.monotonic() - start:.1f} s")
+            except ImportError as error:
+                # A baseline behind an extra that is not installed: the others are still worth measuring.
+                baseline = None
+                _say(f"baseline {name}: left out, {error}. Install the extra: pip install 'llmrec[baselines]'")
+            self.fitted[name] = baseline
+        return self.fitted[name]
+
+
+def _exams(suite: Suite, timelines: Timelines, tasks: Sequence[ExamTask]) -> Iterator[Exam]:
+    for task in tasks:
+        reason = task.reason_absent(timelines.corpus)
+        held_out = () if reason else tuple(task.held_out(timelines, suite.part, suite.seed))
+        if not held_out:
+            _say(f"{task.name}: left out, {reason or f'the part {suite.part!r} holds no question'}")
+            continue
+        if suite.language:
+            held_out = tuple(replace(example, request=replace(example.request, language=suite.language)) for example in held_out)
+        yield Exam(task.name, task.family, held_out, candidates=task.candidates, part=suite.part, seed=suite.seed).of_users(suite.limit)
+
+
+def _measured(model: Predictor, name: str, exam: Exam, folder: Path, background: Background, resamples: int) -> Report:
+    report = evaluate(model, name, exam, folder=folder, background=background, resamples=resamples)
+    for count in report.counts:
+        if count["errors"]:
+            _say(f"{exam.task} | {name}: {count['errors']} of {count['n']} questions got no answer and count as wrong, such as: {count['example']}")
+    return report
+
+
+def _compared(exam: Exam, found: Report, models: Sequence[str], folder: Path, resamples: int) -> Report:
+    """Each model against the best baseline of the task; nothing where the task has none."""
+    others = [count["model"] for count in found.counts if count["model"] not in models and count["model"] != RANDOM]
+    best = best_model(found.rows, task=exam.task, family=exam.family, among=others)
+    report = Report()
+    for name in models if best else ():
+        report += compare(folder / f"{exam.task}.{name}.parquet", folder / f"{exam.task}.{best}.parquet", resamples=resamples)
+    return report
+
+
+def _chosen(names: tuple[str, ...] | str, table: Mapping[str, object], noun: str) -> list[str]:
+    """The names a suite asks for, in the table's order. `random` is no baseline one can choose: it is always run."""
+    if names == ALL:
+        return [name for name in table if name != RANDOM]
+    for name in names:
+        if name not in table:
+            close = difflib.get_close_matches(name, table, n=1)
+            raise ValueError(f"unknown {noun} {name!r}{f'; did you mean {close[0]!r}?' if close else ''}. Available: {', '.join(table)}")
+    return [name for name in table if name in names and name != RANDOM]
+
+
+def _flatten(settings: Mapping[str, object]) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in settings.items():
+        flat |= {f"{key}.{inner}": each for inner, each in value.items()} if isinstance(value, Mapping) else {key: value}
+    return flat
+
+
+def _checked_key(key: str) -> str:
+    names = {"data.corpus" if f.name == "corpus" else f.name: f.name for f in fields(Suite)}
+    if key not in names:
+        close = difflib.get_close_matches(key, names, n=1)
+        raise ValueError(f"unknown setting {key!r}{f'; did you mean {close[0]!r}?' if close else ''}. A suite has: {', '.join(names)}")
+    return names[key]
+
+
+def _checked(key: str, value: object) -> object:
+    """The value as a Suite holds it. A list may be written `a,b` on the command line."""
+    if key in ("tasks", "baselines"):
+        if value == ALL:
+            return ALL
+        names = value.split(",") if isinstance(value, str) else value
+        if names is None or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{key} is {value!r}; expected `all` or a list of names")
+        return tuple(name.strip() for name in names)
+    if key in ("limit", "seed", "resamples") or (key == "batch_tokens" and value is not None):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(f"{key} is {value!r}; expected a whole number, 0 or more")
+    if key == "part" and value not in PARTS:
+        raise ValueError(f"part is {value!r}; expected one of {', '.join(PARTS)}")
+    if key in ("data.corpus", "language"):
+        return None if value is None else str(value)
+    return value
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)

@@ -1,0 +1,124 @@
+"""Base models: loading any Hugging Face causal LM safely, and creating the built-in small one with its tokenizer.
+
+Separate from `model`, which adds item rows, adapters and heads to whatever base it is given.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import sentencepiece
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+transformers_logging.disable_progress_bar()
+
+
+class Base(NamedTuple):
+    """A causal LM in float32 on the CPU, and its tokenizer (a fast one: it writes tokenizer.json)."""
+
+    lm: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def load_base(name: str, *, revision: str | None = None) -> Base:
+    """A causal LM and its tokenizer by folder or hub id. Raises as load_lm, and ValueError for a tokenizer that can't be used."""
+    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(f"the tokenizer of {name} is a {type(tokenizer).__name__} without tokenizer.json; a fast tokenizer is needed")
+    return Base(load_lm(name, revision=revision), tokenizer)
+
+
+def load_lm(name: str, *, revision: str | None = None) -> PreTrainedModel:
+    """A causal LM by folder or hub id: safetensors only, no remote code, float32. Raises OSError where there is none."""
+    lm = AutoModelForCausalLM.from_pretrained(name, revision=revision, use_safetensors=True, trust_remote_code=False, dtype=torch.float32)
+    # A base model's own sampling settings must not reach constrained search.
+    lm.generation_config = type(lm.generation_config)()
+    return lm
+
+
+def start_and_end(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """The ids of the token a prompt begins with and of the one that closes an answer. Families without a begin token (GPT-2, Qwen) begin with their end token."""
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.pad_token_id
+    if end is None:
+        raise ValueError("the tokenizer has neither an end-of-text nor a padding token; one is needed to close written answers")
+    return (tokenizer.bos_token_id if tokenizer.bos_token_id is not None else end), end
+
+
+def create_base(texts: Iterable[str], *, vocabulary: int, width: int, layers: int, heads: int, mlp_width: int, max_positions: int, attention_dropout: float = 0.0, seed: int = 0) -> Base:
+    """The built-in base: a small Llama, initialised at random (std .02), with a SentencePiece tokenizer trained on `texts`."""
+    tokenizer = train_tokenizer(texts, vocabulary)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=mlp_width, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads,
+        max_position_embeddings=max_positions, tie_word_embeddings=True, attention_dropout=attention_dropout,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=None,
+    )
+    return Base(LlamaForCausalLM(config), tokenizer)
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
+    """A byte-fallback BPE SentencePiece model of at most `vocabulary` pieces, as a fast tokenizer. A small text that can't fill the vocabulary gets the largest it can."""
+    sentences = [line for text in texts if (line := text.replace("\n", " ").strip())] or ["."]
+    model = io.BytesIO()
+    settings = dict(
+        model_type="bpe", byte_fallback=True, character_coverage=0.9995, add_dummy_prefix=False, remove_extra_whitespaces=False, normalization_rule_name="identity",
+        split_digits=True, unk_id=0, bos_id=1, eos_id=2, pad_id=-1, num_threads=1, max_sentence_length=4192, input_sentence_size=1_000_000, shuffle_input_sentence=False, minloglevel=2,
+    )
+    for _ in range(3):
+        try:
+            model = io.BytesIO()
+            sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(sentences), model_writer=model, vocab_size=vocabulary, **settings)
+            break
+        except RuntimeError as error:  # "Vocabulary size too high (N). Please set it to a value <= M", or too small for the characters
+            bounds = re.search(r"<= (\d+)", str(error)) or re.search(r"smaller than required_chars\.? ?(?:\d+ vs )?(\d+)", str(error))
+            if not bounds:
+                raise
+            vocabulary = int(bounds.group(1)) + (0 if "<=" in str(error) else 64)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "tokenizer.model").write_bytes(model.getvalue())
+        about = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": False, "legacy": False, "add_prefix_space": False}
+        (Path(folder) / "tokenizer_config.json").write_text(json.dumps(about))
+        return AutoTokenizer.from_pretrained(folder)
+
+
+def decoder_of(lm: PreTrainedModel) -> nn.Module:
+    """The part of a causal LM below its head: embeddings in, last hidden states (after the final norm) out."""
+    return getattr(lm, lm.base_model_prefix)
+
+
+def decoder_layers(lm: PreTrainedModel) -> nn.ModuleList:
+    """The stack of decoder layers, whatever the family calls it. Raises ValueError where there is none of the right length."""
+    for module in decoder_of(lm).modules():
+        if isinstance(module, nn.ModuleList) and len(module) == lm.config.num_hidden_layers:
+            return module
+    raise ValueError(f"no stack of {lm.config.num_hidden_layers} decoder layers in {type(lm).__name__}; this family is not supported")
+
+
+_BRANCHES = ("self_attn", "attn", "attention", "mlp")
+
+
+def add_residual_dropout(lm: PreTrainedModel, probability: float) -> list[torch.utils.hooks.RemovableHandle]:
+    """Dropout on what each attention and each MLP adds to the residual stream, by hooks: the saved model stays plain. Works for any family whose layers name them as the common ones do."""
+    if not probability:
+        return []
+
+    def drop(module: nn.Module, inputs: object, output: object) -> object:
+        if not module.training:
+            return output
+        first, *rest = output if isinstance(output, tuple) else (output,)
+        first = nn.functional.dropout(first, probability)
+        return (first, *rest) if isinstance(output, tuple) else first
+
+    found = [child for layer in decoder_layers(lm) for name, child in layer.named_children() if name in _BRANCHES]
+    if not found:
+        raise ValueError(f"residual dropout finds no attention or MLP in the layers of {type(lm).__name__}; set model.dropout=0")
+    return [child.register_forward_hook(drop) for child in found]

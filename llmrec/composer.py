@@ -1,0 +1,226 @@
+"""Composer: histories and questions written as tokens, for training and for answering alike.
+
+Separate from the tasks (what is asked) and from the mixture (how much of what): here alone is decided which token stands where,
+so a question has the same tokens, positions and answer slots when it is trained and when it is asked.
+
+    trunk     <s> preamble  event event event ...        one history
+    branch                             \\_ question answer    sees the trunk up to its place, and itself
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from llmrec.answers import ITEMS, RATING, TEXT, AnswerSpace, closed, free_text, number_label
+from llmrec.interactions import Catalog, Event
+from llmrec.predictions import Request
+from llmrec.templates import PromptTemplate
+from llmrec.vocabulary import Vocabulary
+
+YES_NO = {"en": ("no", "yes"), "zh": ("否", "是")}
+"""The words of a yes/no answer, no first, per language."""
+
+MAX_ANSWER_TOKENS = 96
+"""A written answer is cut here in training, and stops here when it is generated."""
+
+
+class Answer(NamedTuple):
+    """An answer slot with its true answer: the tokens `start:stop` of its strand are answer `row` of the space (row -1: free text). It takes loss."""
+
+    start: int
+    stop: int
+    space: str
+    row: int
+
+
+@dataclass
+class Strand:
+    """A run of tokens. `attach`: how many tokens of the trunk it sees (a trunk itself: 0)."""
+
+    tokens: list[int] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    attach: int = 0
+
+
+@dataclass
+class Example:
+    """One history with its answer slots, and the questions that branch off it. `task` names the loss it counts for."""
+
+    task: str
+    trunk: Strand
+    branches: list[Strand] = field(default_factory=list)
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.trunk.tokens) + sum(len(b.tokens) for b in self.branches)
+
+    @property
+    def num_answers(self) -> int:
+        return len(self.trunk.answers) + sum(len(b.answers) for b in self.branches)
+
+
+class Prompt(NamedTuple):
+    """A prompt that ends where an answer of `space` begins."""
+
+    tokens: list[int]
+    space: str
+    skipped: int
+
+
+class Composer:
+    """Writes prompts in the tokens of one model.
+
+    spaces: every answer space by name: the catalogue, the rating scale, yes/no per language, free text.
+    max_prompt_tokens: a history is cut to its newest whole events that fit.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, catalog: Catalog, items: AnswerSpace, *, rating_scale: Sequence[float] = (), max_prompt_tokens: int = 512):
+        self.vocabulary = vocabulary
+        self.catalog = catalog
+        self.max_prompt_tokens = max_prompt_tokens
+        self.spaces: dict[str, AnswerSpace] = {ITEMS: items, TEXT: free_text()}
+        if rating_scale:
+            labels = [number_label(value) for value in rating_scale]
+            codes = [vocabulary.template(label) for label in labels]
+            self.spaces[RATING] = closed(RATING, codes, labels, end=vocabulary.end, values=rating_scale)
+        for language, words in YES_NO.items():
+            name = f"yes_no.{language}"
+            self.spaces[name] = closed(name, [vocabulary.template(w) for w in words], ("no", "yes"), end=vocabulary.end, values=(0.0, 1.0))
+        self._codes = [tuple(items.trie.code(row)) for row in range(len(items))]
+        self._rows = catalog.rows
+
+    def space_for(self, name: str, language: str) -> str:
+        """The full name of a space in a language: yes and no are words."""
+        return f"yes_no.{language if language in YES_NO else 'en'}" if name == "yes_no" else name
+
+    def head(self, template: PromptTemplate) -> list[int]:
+        """The start token and the preamble."""
+        return [self.vocabulary.start, *self.vocabulary.template(template.preamble)] if template.preamble else [self.vocabulary.start]
+
+    def trunk(self, template: PromptTemplate, events: Sequence[Event], *, learn: Sequence[bool] | None = None, room: int = 0) -> tuple[Strand, list[int]]:
+        """The preamble and the newest events that fit, leaving `room` tokens; with where each event ends.
+
+        learn: which events' codes are answers that take loss. The list of ends has one entry per event of `events`, 0 for one that was cut.
+        """
+        head = self.head(template)
+        written: list[tuple[list[int], int]] = []
+        budget = self.max_prompt_tokens - len(head) - room
+        for number in range(len(events) - 1, -1, -1):
+            tokens, slot = self._event(template, events[number], events[number - 1] if number else None)
+            if len(tokens) > budget:
+                break
+            budget -= len(tokens)
+            written.append((tokens, slot))
+        strand = Strand(head)
+        cut = len(events) - len(written)
+        ends = [0] * cut
+        for number, (tokens, slot) in enumerate(reversed(written), start=cut):
+            start = len(strand.tokens)
+            strand.tokens.extend(tokens)
+            if learn is not None and learn[number]:
+                row = self._rows[events[number].item_id]
+                strand.answers.append(Answer(start + slot, start + slot + len(self._codes[row]), ITEMS, row))
+            ends.append(len(strand.tokens))
+        return strand, ends
+
+    def branch(self, template: PromptTemplate, request: Request, *, space: str, attach: int, label: str) -> Strand:
+        """A question behind the first `attach` tokens of a trunk, with its true answer. label: an answer of the space, or the text to write."""
+        strand = Strand(self.question(template, request), attach=attach)
+        start = len(strand.tokens)
+        if space == TEXT:
+            code, row = [*self.vocabulary.quote(label)[: MAX_ANSWER_TOKENS - 1], self.vocabulary.end], -1
+        else:
+            row = self.spaces[space].rows[label]
+            code = self.spaces[space].trie.code(row)
+        strand.tokens.extend(code)
+        strand.answers.append(Answer(start, len(strand.tokens), space, row))
+        return strand
+
+    def prompt(self, template: PromptTemplate, request: Request, *, space: str) -> Prompt:
+        """The tokens before the answer to a request: its history, then its question or, for a stream task, what stands before the next event's code. Unknown items are skipped and counted."""
+        events = [e for e in request.history if e.item_id in self._rows]
+        tail = self.question(template, request) if template.question else self._before_code(template, request.context, request.timestamp, events[-1] if events else None)
+        strand, _ = self.trunk(template, events, room=len(tail))
+        return Prompt(strand.tokens + tail, space, len(request.history) - len(events))
+
+    def question(self, template: PromptTemplate, request: Request) -> list[int]:
+        """The tokens of a template's question, its fields filled from the request."""
+        tokens: list[int] = []
+        for text, name in template.question_parts:
+            if text is not None:
+                tokens.extend(self.vocabulary.template(text))
+            elif name == "code":
+                tokens.extend(self._codes[self._rows[request.item_id]])
+            elif name == "title":
+                tokens.extend(self.vocabulary.quote(self.catalog.titles[self._rows[request.item_id]]))
+            elif name == "context":
+                tokens.extend(self._context(request.context))
+            else:
+                tokens.extend(self.vocabulary.quote(getattr(request, name) or ""))
+        return tokens
+
+    def _event(self, template: PromptTemplate, event: Event, previous: Event | None) -> tuple[list[int], int]:
+        """The tokens of one event, and where among them its code begins."""
+        tokens = self._before_code(template, event.context, event.timestamp, previous)
+        slot = len(tokens)
+        row = self._rows[event.item_id]
+        tokens.extend(self._codes[row])
+        after = False
+        for text, name in template.event_parts:
+            if not after:
+                after = name == "code"
+            elif text is not None:
+                tokens.extend(self.vocabulary.template(text))
+            elif name == "rating" and event.rating is not None:
+                tokens.extend(self._rating(event.rating))
+            elif name == "title":
+                tokens.extend(self.vocabulary.quote(self.catalog.titles[row]))
+            elif name == "context":
+                tokens.extend(self._context(event.context))
+            elif name == "gap":
+                tokens.extend(self._gap(template, event.timestamp, previous))
+        return tokens, slot
+
+    def _before_code(self, template: PromptTemplate, context: Mapping[str, str] | None, timestamp: float | None, previous: Event | None) -> list[int]:
+        tokens: list[int] = []
+        for text, name in template.event_parts:
+            if name == "code":
+                break
+            if text is not None:
+                tokens.extend(self.vocabulary.template(text))
+            elif name == "context":
+                tokens.extend(self._context(context))
+            elif name == "gap":
+                tokens.extend(self._gap(template, timestamp, previous))
+        return tokens
+
+    def _context(self, context: Mapping[str, str] | None) -> tuple[int, ...]:
+        return self.vocabulary.quote(", ".join(context.values())) if context else ()
+
+    def _rating(self, rating: float) -> tuple[int, ...]:
+        space = self.spaces.get(RATING)
+        if space is not None:  # a rating between two points of the scale is shown as the nearest one
+            rating = float(space.values[abs(space.values - rating).argmin()])
+        return self.vocabulary.template(number_label(rating))
+
+    def _gap(self, template: PromptTemplate, timestamp: float | None, previous: Event | None) -> tuple[int, ...]:
+        if timestamp is None or previous is None or previous.timestamp is None:
+            return ()
+        return self.vocabulary.template(gap_words(timestamp - previous.timestamp, template.language))
+
+
+_GAPS = ((3600, "within the hour", "一小时内"), (86_400, "the same day", "当天"), (7 * 86_400, "days later", "几天后"), (60 * 86_400, "weeks later", "几周后"))
+
+
+def gap_words(seconds: float, language: str) -> str:
+    """How long after the event before it, in words.
+
+    >>> gap_words(90_000, "en")
+    'days later'
+    """
+    for limit, english, chinese in _GAPS:
+        if seconds < limit:
+            return chinese if language == "zh" else english
+    return "很久以后" if language == "zh" else "long after"

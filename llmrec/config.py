@@ -1,0 +1,203 @@
+"""Training settings: what an experiment's YAML may say, with the meaning of every key.
+
+Separate from the loops, so that a misspelt key is refused before anything is loaded, and the resolved settings can be saved with the model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llmrec.assets import folder_of
+
+
+class Section(BaseModel):
+    """Settings of one kind; a key it does not have is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(Section):
+    corpus: Path
+    """Folder that `python -m llmrec.prepare` wrote."""
+    languages: list[str] = ["en", "zh"]
+    """Languages of the prompts in training; each keeps its share of the wordings."""
+
+
+class LoraSettings(Section):
+    rank: int = Field(16, ge=1)
+    """Rank of the adapters: more learns more and forgets more."""
+    alpha: int = Field(32, ge=1)
+    """Adapters are scaled by alpha / rank."""
+    dropout: float = Field(0.05, ge=0, lt=1)
+    """Dropout on the adapters' input."""
+    targets: list[str] | str = "all-linear"
+    """Names of the linear layers that get one, or "all-linear"."""
+
+
+class ModelSettings(Section):
+    base: str = "built-in"
+    """A folder, a hub id, or "built-in": a small Llama created for the corpus."""
+    revision: str | None = None
+    """The hub revision of the base (a commit hash keeps it fixed)."""
+    vocabulary: int = Field(4000, ge=300)
+    """Pieces of the built-in tokenizer; a small text gets fewer."""
+    width: int = Field(128, ge=8)
+    """Hidden units of the built-in base."""
+    layers: int = Field(2, ge=1)
+    """Decoder layers of the built-in base."""
+    heads: int = Field(2, ge=1)
+    """Attention heads of the built-in base."""
+    mlp_width: int = Field(512, ge=8)
+    """Units of the built-in base's MLP."""
+    max_positions: int = Field(1024, ge=64)
+    """Longest sequence of the built-in base, in tokens."""
+    attention_dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout on the built-in base's attention weights."""
+    embedding_dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout on every input row; small data needs much."""
+    residual_dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout on what each attention and MLP adds; small data needs much."""
+    lora: LoraSettings = LoraSettings()
+    """The adapters of finetune."""
+
+
+class ContentSettings(Section):
+    rows: bool = True
+    """Whether an item's row is its learned vector plus a projection of its content; False: the learned vector alone."""
+    size: int = Field(256, ge=1)
+    """Dimensions of the content vectors (TF-IDF and truncated SVD of title and attributes)."""
+
+
+class ValidationSettings(Section):
+    metric: str = "next_item/ndcg@10"
+    """TASK/METRIC on the valid part that chooses the best step. Errors (rmse, mae, logloss, ece) are minimised, all others maximised."""
+    every_epochs: float = Field(1.0, gt=0)
+    """Epochs between two validations."""
+    limit: int = Field(2000, ge=1)
+    """Held-out questions used, the same at every validation."""
+    patience: int = Field(5, ge=1)
+    """Validations without a gain after which training stops."""
+
+
+class PhaseSettings(Section):
+    """One training: `pretrain` or `finetune`."""
+
+    tasks: dict[str, float] = {"next_item": 1.0}
+    """Each task's share of the loss (and of the tokens); tasks the data lacks are left out with a sentence."""
+    epochs: float = Field(10.0, gt=0)
+    """Passes over the data: one is as many tokens as all tasks' units have."""
+    max_steps: int | None = Field(None, ge=1)
+    """An upper bound on the steps, whatever the epochs."""
+    batch_tokens: int = Field(4096, ge=64)
+    """Tokens of one step, over all processes and accumulated parts."""
+    accumulation: int = Field(1, ge=1)
+    """Parts a step is computed in, to save memory."""
+    row_tokens: int = Field(128, ge=16)
+    """Tokens of one packed row; longer wastes attention on a CPU, shorter wastes padding."""
+    max_prompt_tokens: int = Field(256, ge=16)
+    """A history is cut to its newest whole events that fit."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Peak of AdamW's learning rate."""
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW's decay of matrices (not of vectors)."""
+    warmup_steps: int = Field(100, ge=0)
+    """Steps over which the learning rate rises."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """The learning rate after the warm-up; cosine falls to a tenth."""
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    validation: ValidationSettings = ValidationSettings()
+    """How the best step is chosen."""
+
+
+class Settings(Section):
+    """Everything an experiment says."""
+
+    data: DataSettings
+    output: Path
+    """The folder of the trained model."""
+    overwrite: bool = False
+    """Whether a finished model at `output` may be replaced."""
+    seed: int = Field(0, ge=0)
+    """Decides order, words, initial rows and dropout."""
+    processes: int = Field(1, ge=1)
+    """How many processes are meant; another number is refused."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where the device computes with it, else fp32."""
+    threads: int = Field(0, ge=0)
+    """CPU threads of each process; 0: as many as there are cores."""
+    index: Literal["atomic", "semantic", "title"] = "atomic"
+    """How items are coded."""
+    tasks: dict[str, float] | None = None
+    """Shares of the tasks in finetune; in short for finetune.tasks."""
+    model: ModelSettings = ModelSettings()
+    content: ContentSettings = ContentSettings()
+    pretrain: PhaseSettings = PhaseSettings(tasks={"next_item": 0.8, "item_card": 0.1, "item_text": 0.1})
+    finetune: PhaseSettings = PhaseSettings()
+    checkpoint_steps: int = Field(500, ge=1)
+    """Steps between two checkpoints."""
+
+    def resolved(self) -> Settings:
+        """With the short form of the tasks written out."""
+        if self.tasks is None:
+            return self
+        return self.model_copy(update={"tasks": None, "finetune": self.finetune.model_copy(update={"tasks": self.tasks})})
+
+
+def load_settings(config: str | None, overrides: Sequence[str]) -> Settings:
+    """The settings of a shipped config's name or a YAML path, with `key.sub=value` overrides (values are YAML).
+
+    Raises FileNotFoundError for a config that does not exist, ValueError with the key and the nearest known one for anything else.
+    """
+    values = yaml.safe_load(find_config(config).read_text(encoding="utf-8")) if config else {}
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        if not sign or not key:
+            raise ValueError(f"got {override!r}; expected key=value, such as data.corpus=corpora/mine")
+        _set(values, key.split("."), yaml.safe_load(text) if text else None)
+    try:
+        return Settings.model_validate(values).resolved()
+    except ValidationError as error:
+        raise ValueError("; ".join(_sentence(problem) for problem in error.errors())) from None
+
+
+def find_config(name: str) -> Path:
+    """The YAML of a shipped config by name, or the path itself. Raises FileNotFoundError naming the shipped ones."""
+    if Path(name).suffix in (".yaml", ".yml"):
+        if Path(name).is_file():
+            return Path(name)
+        raise FileNotFoundError(f"there is no config file {name}")
+    shipped = {path.stem: path for path in sorted((folder_of("train") / "configs").glob("*.yaml"))}
+    if name not in shipped:
+        raise FileNotFoundError(f"there is no config {name!r}; shipped: {', '.join(shipped)}; or give the path of a .yaml file")
+    return shipped[name]
+
+
+def _set(values: dict, keys: list[str], value: object) -> None:
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"{'.'.join(keys)}: {key} is a value, not a section")
+    values[keys[-1]] = value
+
+
+def _sentence(problem: dict) -> str:
+    key = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        section: type[BaseModel] | None = Settings
+        for name in problem["loc"][:-1]:
+            annotation = section.model_fields[name].annotation if section and name in section.model_fields else None
+            section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+        known = list(section.model_fields) if section else []
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
+        return f"unknown key {key}{f'; did you mean {close[0]}?' if close else ''} Known here: {', '.join(known)}"
+    if problem["type"] == "missing":
+        return f"{key} is not set; give it as {key}=VALUE"
+    return f"{key} is {json.dumps(problem['input'], default=str)}: {problem['msg']}"

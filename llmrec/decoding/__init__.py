@@ -1,0 +1,1 @@
+"""Decoding: prompts in, answers of an answer space out; it knows spaces, never tasks."""

@@ -1,0 +1,58 @@
+"""Reading: a batch of prompts of one length, read once, and tokens grown behind them under a tree mask.
+
+Beams, candidates and the nodes of an exact search all stand in the sequence dimension behind one copy of the prompt's cache:
+each sees the prompt, its ancestors and itself. B prompts, P prompt tokens, C grown tokens.
+Source: tree attention as in SpecInfer (Miao et al. 2023, section 4.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from llmrec.model import LanguageModel
+
+
+@dataclass
+class Reading:
+    """Prompts that have been read. last: (B, H), the hidden state behind each prompt.   cache: its keys and values, and those of what was grown."""
+
+    model: LanguageModel
+    last: Tensor
+    cache: DynamicCache
+    prompt_tokens: int
+
+    @classmethod
+    def of(cls, model: LanguageModel, prompts: Sequence[Sequence[int]]) -> Reading:
+        """Reads prompts of one length. Raises FloatingPointError where a hidden state is not finite."""
+        tokens = torch.tensor(prompts, dtype=torch.long, device=model.device)
+        size, length = tokens.shape
+        positions = torch.arange(length, device=model.device).expand(size, length)
+        causal = torch.ones(length, length, dtype=torch.bool, device=model.device).tril()
+        cache = DynamicCache(config=model.base.config)
+        hidden = model.hidden(tokens, positions, causal.expand(size, length, length), cache=cache)
+        return cls(model, _finite(hidden[:, -1]), cache, length)
+
+    def grow(self, tokens_BC: Tensor, depth_C: Tensor, sees_CK: Tensor) -> Tensor:
+        """Hidden states (B, C, H) of tokens grown behind the prompts. depth: how many tokens stand between each and its prompt. sees: (C, grown so far + C) or (B, C, ...) bool, which grown tokens each sees; all see the prompt."""
+        size, count = tokens_BC.shape
+        sees = sees_CK if sees_CK.dim() == 3 else sees_CK.expand(size, *sees_CK.shape)
+        prompt = torch.ones(size, count, self.prompt_tokens, dtype=torch.bool, device=tokens_BC.device)
+        positions = (self.prompt_tokens + depth_C).expand(size, count)
+        return _finite(self.model.hidden(tokens_BC, positions, torch.cat([prompt, sees], dim=2), cache=self.cache))
+
+    def rewind(self) -> None:
+        """Forgets what was grown; the prompts stay read."""
+        grown = self.cache.get_seq_length() - self.prompt_tokens
+        if grown:
+            self.cache.crop(-grown)
+
+
+def _finite(hidden: Tensor) -> Tensor:
+    if not bool(torch.isfinite(hidden).all()):
+        raise FloatingPointError("the model gave a value that is not finite; its weights are damaged or overflow in this precision")
+    return hidden

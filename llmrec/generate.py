@@ -1,0 +1,160 @@
+"""Answers requests with a trained model:
+
+    python -m llmrec.generate runs/demo/model --prompt "something funny for a rainy evening" --k 5
+    python -m llmrec.generate runs/demo/model --input requests.jsonl --output results.jsonl
+
+A request is a JSON object: id, task (default next_item), history, k, query, item_id, candidates, exclude, include, exclude_seen, where, context, language, user_id.
+Without --prompt, --task or --input, requests are read from standard input, one a line. Results go to standard output (or --output), one JSON object a line; talk goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+WINDOW = 4096
+"""Requests in memory at once: enough that equal lengths meet in a batch, few enough that a file of any size fits."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.k < 1 or options.beams < 1:
+        parser.error("--k and --beams are whole numbers of at least 1")
+    if options.input and options.output and os.path.realpath(options.input) == os.path.realpath(options.output):
+        parser.error(f"--input and --output are both {options.input}; name another output")
+    if options.input and not Path(options.input).is_file():
+        parser.error(f"--input {options.input} is no file")
+    # Heavy imports after the arguments: `--help` and usage errors answer at once.
+    from llmrec.predictions import Prediction, Request
+    from llmrec.recommender import Recommender
+
+    try:
+        recommender = Recommender.from_pretrained(options.model, device=options.device)
+    except (OSError, ValueError, KeyError) as error:
+        sys.stderr.write(f"error: {error.args[0] if isinstance(error, KeyError) else error}\n")
+        return 2 if isinstance(error, FileNotFoundError) else 4
+
+    def answers(records: list[object]) -> Iterator[dict[str, object]]:
+        requests: list[Request] = []
+        refused: dict[int, dict[str, object]] = {}
+        for number, record in enumerate(records):
+            try:
+                requests.append(record if isinstance(record, Request) else Request.from_json(record))
+            except ValueError as error:
+                known = record if isinstance(record, dict) else {}
+                refused[number] = Prediction(id=str(known.get("id", "")), task=str(known.get("task", "next_item")), error=str(error)).to_json()
+        predicted = iter(recommender.predict(requests, beams=options.beams, exhaustive=options.exact, progress=len(records) > 64))
+        for number in range(len(records)):
+            yield refused[number] if number in refused else next(predicted).to_json(recommender.titles)
+
+    windows = _windows(_records(options)) if options.prompt is None and options.task is None else iter([[_single(options, Request)]])
+    with _sink(options.output) as write:
+        for window in windows:
+            for answer in answers(window):
+                write(answer)
+    return 0
+
+
+def _single(options: argparse.Namespace, request_type) -> object:
+    """The request the flags put; wrong values are reported as any request's are."""
+    record = {
+        "task": options.task or "search", "query": options.prompt, "history": [x for x in (options.history or "").split(",") if x], "k": options.k, "item_id": options.item_id,
+        "candidates": options.candidates.split(",") if options.candidates else None, "language": options.language or _language(options.prompt or ""),
+    }
+    return {name: value for name, value in record.items() if value is not None}
+
+
+def _language(text: str) -> str:
+    """Chinese where the words hold Chinese characters, else English."""
+    return "zh" if any("\u4e00" <= c <= "\u9fff" for c in text) else "en"
+
+
+def _records(options: argparse.Namespace) -> Iterator[object]:
+    if options.input and options.input.endswith(".parquet"):
+        import polars as pl
+
+        for batch in pl.scan_parquet(options.input).collect_batches(chunk_size=WINDOW):
+            yield from ({name: value for name, value in row.items() if value is not None} for row in batch.iter_rows(named=True))
+        return
+    file = open(options.input, "rb") if options.input else sys.stdin.buffer
+    try:
+        for line in file:
+            if line.strip():
+                try:
+                    yield json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    yield f"not JSON: {error}"
+    finally:
+        if options.input:
+            file.close()
+
+
+def _windows(records: Iterator[object]) -> Iterator[list[object]]:
+    window: list[object] = []
+    for record in records:
+        window.append(record)
+        if len(window) == WINDOW:
+            yield window
+            window = []
+    if window:
+        yield window
+
+
+class _sink:
+    """Where results go: standard output, a JSON Lines file, or a Parquet file. A file appears when it is whole."""
+
+    def __init__(self, path: str | None):
+        self.path = Path(path) if path else None
+        self.rows: list[dict[str, object]] = []
+
+    def __enter__(self):
+        if self.path is None:
+            return lambda answer: sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.suffix == ".parquet":
+            return self.rows.append
+        self.temporary = self.path.with_name(f".tmp-{self.path.name}-{os.getpid()}")
+        self.file = open(self.temporary, "w", encoding="utf-8")
+        return lambda answer: self.file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        if self.path is None:
+            return
+        if self.path.suffix == ".parquet":
+            if kind is None:
+                import polars as pl
+
+                pl.DataFrame(self.rows, infer_schema_length=None).write_parquet(self.path)
+            return
+        self.file.close()
+        if kind is None:
+            os.replace(self.temporary, self.path)
+        else:
+            self.temporary.unlink()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m llmrec.generate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="the folder of a trained model")
+    parser.add_argument("--prompt", help="words of your own, English or Chinese: answered by items of the catalogue")
+    parser.add_argument("--task", help="the task of a single request, such as next_item or rating")
+    parser.add_argument("--history", help="item ids the user has had, oldest first, separated by commas")
+    parser.add_argument("--item-id", help="the item asked about (rating, click, purchase, explanation)")
+    parser.add_argument("--candidates", help="item ids to rank, separated by commas (ranking)")
+    parser.add_argument("--language", choices=["en", "zh"], help="language of the prompt's wording (default: that of --prompt)")
+    parser.add_argument("--k", type=int, default=10, help="how many items (default 10)")
+    parser.add_argument("--input", help="requests as JSON Lines or Parquet")
+    parser.add_argument("--output", help="results as JSON Lines or Parquet (default: standard output)")
+    parser.add_argument("--exact", action="store_true", help="score the whole catalogue instead of a beam")
+    parser.add_argument("--beams", type=int, default=20, help="width of the beam, where an item's code has several tokens (default 20)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""What every command of training shares before heavy imports: its arguments, and how its errors end.
+
+Floor 1: no torch, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable
+
+from llmrec.config import Settings, load_settings
+
+USAGE, DATA, MODEL, DISK, MEMORY = 2, 3, 4, 5, 6
+"""Exit codes: usage or environment, bad data, bad model or checkpoint, disk, memory."""
+
+
+def arguments(command: str, doc: str, argv: list[str] | None) -> Settings:
+    """The settings of `--config NAME_OR_PATH key=value ...`. Exits with 2 and a sentence for anything that does not fit."""
+    parser = argparse.ArgumentParser(prog=f"accelerate launch -m {command}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", metavar="NAME_OR_PATH", help="a shipped config (demo, tiny, own-data, or a public corpus) or the path of a YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that override the config's, such as data.corpus=corpora/mine output=runs/mine seed=1")
+    options = parser.parse_args(argv)
+    try:
+        return load_settings(options.config, options.overrides)
+    except (ValueError, FileNotFoundError) as error:
+        parser.exit(USAGE, f"{command}: {error}\n")
+
+
+def guarded(main: Callable[..., None]) -> Callable[..., int]:
+    """Turns the errors a user can mend into one sentence on stderr and an exit code. LLMREC_DEBUG=1 shows the traceback instead."""
+
+    @functools.wraps(main)
+    def run(argv: list[str] | None = None) -> int:
+        try:
+            main(argv)
+            return 0
+        except (FileExistsError, FileNotFoundError, KeyError, ValueError, OSError, MemoryError) as error:
+            if os.environ.get("LLMREC_DEBUG"):
+                raise
+            sys.stderr.write(f"error: {error.args[0] if isinstance(error, KeyError) and error.args else error}\n")
+            return _code(error)
+
+    return run
+
+
+def _code(error: BaseException) -> int:
+    if isinstance(error, MemoryError):
+        return MEMORY
+    if isinstance(error, OSError) and error.errno == 28:
+        return DISK
+    return USAGE if isinstance(error, (FileExistsError, FileNotFoundError, KeyError)) else DATA

@@ -1,0 +1,198 @@
+"""LanguageModel: a base LM, the rows of new code tokens, LoRA, and heads that project only the rows that can be answered.
+
+Separate from decoding and training, which both ask it for the same two things: hidden states of tokens under a mask, and the
+log-probabilities of a trie node's children. Shapes: B rows of a batch, T tokens, H width, S answer slots, W children.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers import Cache, PreTrainedModel
+
+from llmrec.answers import AnswerSpace
+from llmrec.bases import decoder_of
+
+
+@dataclass(frozen=True)
+class SpaceTensors:
+    """An answer space on the model's device. Its head has one column per distinct token of the space.
+
+    first: (nodes + 1,), children as in Trie.   column: (nodes,), the head column of the edge into a node.   tokens: (columns,), token ids.
+    """
+
+    name: str
+    first: Tensor
+    column: Tensor
+    tokens: Tensor
+    flat: bool
+
+    @classmethod
+    def of(cls, space: AnswerSpace, device: torch.device) -> SpaceTensors:
+        trie = space.trie
+        tokens, column = np.unique(trie.token[1:], return_inverse=True)
+        column = np.concatenate([[0], column.ravel()])
+        # All answers are single tokens in column order: the root's children are the head's columns, nothing needs gathering.
+        flat = trie.depth == 1 and bool((column[1:] == np.arange(len(tokens))).all())
+        put = lambda array: torch.as_tensor(array, dtype=torch.long, device=device)  # noqa: E731
+        return cls(space.name, put(trie.first), put(column), put(tokens), flat)
+
+
+class LanguageModel(nn.Module):
+    """A causal LM whose vocabulary is the base's `vocabulary_size` tokens followed by `new_tokens` code tokens.
+
+    A code token's row is `learned` plus, where content vectors are given, `projection` of its content; the same row serves as input and output.
+    The base's own table and head stay as they are.
+    """
+
+    def __init__(self, lm: PreTrainedModel, *, vocabulary_size: int, new_tokens: int, content: np.ndarray | None = None, embedding_dropout: float = 0.0):
+        super().__init__()
+        table = lm.get_input_embeddings().weight
+        if table.shape[0] not in (vocabulary_size, vocabulary_size + new_tokens):
+            raise ValueError(f"the base has {table.shape[0]} rows; expected {vocabulary_size}, or {vocabulary_size + new_tokens} with its code tokens")
+        std = float(table.detach()[:vocabulary_size].std())
+        learned = table.detach()[vocabulary_size:].clone() if table.shape[0] > vocabulary_size else torch.randn(new_tokens, table.shape[1]) * std
+        if table.shape[0] > vocabulary_size:
+            lm.resize_token_embeddings(vocabulary_size)
+        self.lm = lm
+        self.vocabulary_size = vocabulary_size
+        self.learned = nn.Parameter(learned)
+        self.projection: nn.Linear | None = None
+        self.embedding_dropout = embedding_dropout
+        if content is not None and new_tokens:
+            self.register_buffer("content", torch.as_tensor(content, dtype=torch.float32), persistent=False)
+            self.projection = nn.Linear(content.shape[1], table.shape[1], bias=False)
+            nn.init.normal_(self.projection.weight, std=0.02)
+        self.spaces: dict[str, SpaceTensors] = {}
+        self.logit_factor, self.logit_cap = _head_shape(lm)
+        _check_head(lm, self.logit_factor, self.logit_cap)
+
+    # --- parts -----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def base(self) -> PreTrainedModel:
+        """The causal LM itself, below a PEFT wrapper if there is one (its layers carry the adapters)."""
+        return self.lm.get_base_model() if isinstance(self.lm, PeftModel) else self.lm
+
+    @property
+    def device(self) -> torch.device:
+        return self.learned.device
+
+    @property
+    def width(self) -> int:
+        return self.base.get_input_embeddings().weight.shape[1]
+
+    def rows(self) -> Tensor:
+        """(new_tokens, H): the rows of the code tokens."""
+        return self.learned if self.projection is None else self.learned + self.projection(self.content)
+
+    def set_spaces(self, spaces: Mapping[str, AnswerSpace]) -> None:
+        """Puts the answer spaces (those with a trie) on the model's device; call again after moving the model."""
+        self.spaces = {name: SpaceTensors.of(space, self.device) for name, space in spaces.items() if space.trie is not None}
+
+    def adopt_projection(self, weight: Tensor) -> None:
+        """Takes over a trained content projection: what it explains of the rows is taken out of the learned part, so that the rows stay the same."""
+        with torch.no_grad():
+            self.projection.weight.copy_(weight)
+            self.learned.sub_(self.projection(self.content))
+
+    def add_adapter(self, *, rank: int, alpha: int, dropout: float, targets: list[str] | str) -> None:
+        """Freezes the base and adds LoRA; the code tokens' rows stay trainable. Source: Hu et al. 2021."""
+        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM")
+        self.lm = get_peft_model(self.lm, config)
+
+    def plain(self) -> PreTrainedModel:
+        """A copy as a plain Hugging Face model: adapters merged, rows written behind the base's own in the table (and in an untied head)."""
+        lm = deepcopy(self.lm).cpu()
+        lm = lm.merge_and_unload() if isinstance(lm, PeftModel) else lm
+        with torch.no_grad():
+            rows = self.rows().detach().cpu()
+            if len(rows):
+                lm.resize_token_embeddings(self.vocabulary_size + len(rows), mean_resizing=False)
+                for module in (lm.get_input_embeddings(), lm.get_output_embeddings()):
+                    module.weight[self.vocabulary_size :] = rows
+                    if getattr(module, "bias", None) is not None:
+                        module.bias[self.vocabulary_size :] = 0.0
+        return lm
+
+    # --- hidden states ---------------------------------------------------------------------------------------------------------
+
+    def embed(self, tokens_BT: Tensor, rows: Tensor | None = None) -> Tensor:
+        """(B, T) token ids -> (B, T, H)."""
+        base = self.base.get_input_embeddings()
+        is_code = tokens_BT >= self.vocabulary_size
+        embedded = base(tokens_BT.clamp(max=self.vocabulary_size - 1))
+        if len(self.learned) and bool(is_code.any()):
+            rows = self.rows() if rows is None else rows
+            codes = F.embedding((tokens_BT - self.vocabulary_size).clamp(min=0), rows)
+            embedded = torch.where(is_code[..., None], codes.to(embedded.dtype), embedded)
+        return F.dropout(embedded, self.embedding_dropout, self.training)
+
+    def hidden(self, tokens_BT: Tensor, positions_BT: Tensor, mask_BTK: Tensor, *, cache: Cache | None = None, rows: Tensor | None = None) -> Tensor:
+        """Last hidden states (B, T, H) of these tokens. mask: bool, True where token t sees key k (keys: the cached ones first). A cache given is extended."""
+        mask = mask_BTK[:, None]
+        if self.base.config._attn_implementation != "sdpa":
+            mask = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device).masked_fill(~mask, torch.finfo(torch.float32).min)
+        output = decoder_of(self.base)(
+            inputs_embeds=self.embed(tokens_BT, rows), attention_mask=mask, position_ids=positions_BT, past_key_values=cache, use_cache=cache is not None,
+        )
+        return output.last_hidden_state
+
+    # --- heads -----------------------------------------------------------------------------------------------------------------
+
+    def space_logits(self, hidden_SH: Tensor, space: SpaceTensors, rows: Tensor | None = None) -> Tensor:
+        """(S, columns): the logits of the space's tokens, and of no others."""
+        if int(space.tokens[0]) >= self.vocabulary_size:
+            rows = self.rows() if rows is None else rows
+            whole = len(space.tokens) == len(rows)
+            return self._shape(F.linear(hidden_SH, rows if whole else rows[space.tokens - self.vocabulary_size]).float())
+        head = self.base.get_output_embeddings()
+        bias = head.bias[space.tokens] if getattr(head, "bias", None) is not None else None
+        return self._shape(F.linear(hidden_SH, head.weight[space.tokens], bias).float())
+
+    def text_logits(self, hidden_SH: Tensor) -> Tensor:
+        """(S, vocabulary_size): the logits of words."""
+        return self._shape(self.base.get_output_embeddings()(hidden_SH)[..., : self.vocabulary_size].float())
+
+    def child_log_probs(self, logits_SC: Tensor, nodes_S: Tensor, space: SpaceTensors) -> tuple[Tensor, Tensor]:
+        """Log-probabilities over the children of each node, normalised among them: (S, W), -inf behind the last child; and the child nodes (S, W)."""
+        if space.flat:
+            return logits_SC.log_softmax(-1), (torch.arange(logits_SC.shape[1], device=logits_SC.device) + 1).expand(logits_SC.shape)
+        start = space.first[nodes_S]
+        count = space.first[nodes_S + 1] - start
+        steps = torch.arange(int(count.max()), device=logits_SC.device)
+        child = (start[:, None] + steps).clamp(max=len(space.column) - 1)
+        valid = steps < count[:, None]
+        return logits_SC.gather(1, space.column[child]).masked_fill(~valid, -torch.inf).log_softmax(-1), child
+
+    def _shape(self, logits: Tensor) -> Tensor:
+        logits = logits * self.logit_factor if self.logit_factor != 1.0 else logits
+        return torch.tanh(logits / self.logit_cap) * self.logit_cap if self.logit_cap else logits
+
+
+def _head_shape(lm: PreTrainedModel) -> tuple[float, float | None]:
+    """The factor and soft cap some families put on their logits (Cohere: logit_scale, Granite: logits_scaling, Gemma: final_logit_softcapping)."""
+    config = lm.config
+    factor = float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
+    return factor, getattr(config, "final_logit_softcapping", None)
+
+
+@torch.no_grad()
+def _check_head(lm: PreTrainedModel, factor: float, cap: float | None) -> None:
+    """Raises ValueError where our reading of the head does not give the model's own logits."""
+    training = lm.training
+    lm.eval()
+    tokens = torch.arange(min(8, lm.get_input_embeddings().weight.shape[0]), device=lm.device)[None]
+    own = lm(input_ids=tokens, use_cache=False).logits.float()
+    ours = lm.get_output_embeddings()(decoder_of(lm)(input_ids=tokens, use_cache=False).last_hidden_state).float() * factor
+    ours = torch.tanh(ours / cap) * cap if cap else ours
+    lm.train(training)
+    if not torch.allclose(own, ours, atol=1e-4 * float(own.abs().max() + 1)):
+        raise ValueError(f"the head of {type(lm).__name__} is not its output table applied to the last hidden state; this family is not supported")

@@ -1,0 +1,413 @@
+"""Turns the raw rows of any reader into a clean, sorted log and its catalogue: what converts is kept exactly, what does not is quarantined with a reason.
+
+Separate from the readers, so that checking, merging and sorting stand once, whatever the source; splitting happens between `clean` and `assemble`, on the files `clean` leaves:
+
+    RawLog -clean-> files of whole users (row, position, no part yet) -splits.split_files-> the same with parts -assemble-> interactions.parquet, items.parquet
+
+The law of accounting, asserted: rows read = kept + merged + quarantined.
+Memory is bounded: users are worked through in groups of about ROWS_PER_GROUP rows, each read from a Parquet copy of the raw log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from tqdm import tqdm
+
+from llmrec.interactions import IMPRESSION, OPTIONAL, PARTS, REQUIRED, TRAIN, Catalog, Corpus, Interactions
+from llmrec.readers.raw import RawLog
+
+ROWS_PER_GROUP = 1_000_000
+ROWS_PER_PARQUET_GROUP = 250_000  # fixed, so that equal rows give equal bytes
+MAX_SCALE = 21  # a scale of 0 to 10 in halves
+MAX_BINS = 10
+UNTITLED = "untitled"
+TEXTS = ("review", "summary", "query", "scenario")
+SECONDS_PER_DAY = 86_400
+UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+TRUTHS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
+REASONS = {
+    "bad_json": "the line is not one JSON object",
+    "duplicate_key": "a JSON object has one key twice",
+    "ambiguous_id": "an id is a JSON number with a fraction, or a boolean: write ids as text",
+    "nested_value": "a value is a list or an object",
+    "lone_surrogate": "a text holds half of a surrogate pair",
+    "empty_user_id": "there is no user_id",
+    "empty_item_id": "there is no item_id",
+    "control_character": "an id holds a control character",
+    "empty_timestamp": "there is no timestamp where other rows have one",
+    "bad_timestamp": "the timestamp is neither a number nor ISO 8601",
+    "implausible_time": "the time lies before 1970 or after tomorrow",
+    "empty_order": "there is no value to sort by",
+    "bad_order": "the value to sort by is not a finite number",
+    "bad_rating": "the rating is not a finite number",
+    "off_scale": "the rating is not on the declared scale",
+    "bad_click": "click is neither 0 nor 1",
+    "bad_purchase": "purchase is neither 0 nor 1",
+    "bad_part": f"the part is none of {', '.join(PARTS)}",
+    "unknown_item": "the item table does not hold the item",
+    "conflict": "a later row of the same user, item, event and time has another rating",
+}
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """What is declared about a log. `positive`, `rating_scale` and `like_threshold` stand above what the reader says.
+
+    time_unit: the unit of times given as numbers (s, ms, us, ns). shuffle_ties: the seed that orders equal times of a user (None: file order).
+    merge_repeats: merge exact repeats without times too. keep_parts: the parts that came with the data count (split given).
+    max_bad_fraction: the part of the rows that may be quarantined before the log is refused. seed: shuffles the catalogue.
+    """
+
+    positive: tuple[str, ...] = ()
+    rating_scale: tuple[float, ...] = ()
+    like_threshold: float | None = None
+    time_unit: str = "s"
+    shuffle_ties: int | None = None
+    merge_repeats: bool = False
+    keep_parts: bool = False
+    max_bad_fraction: float = 0.001
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A clean log in files of whole users, sorted by (user_id, position); columns as in Interactions, without part (but where parts were kept), with `row`, the raw row's number from 1.
+
+    rejects: one JSON line a quarantined row, in the order of the raw log: row, reason, and the row's values (or its text, where it could not be read).
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    catalog: Catalog
+    ordering: str
+    positive: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
+    rating_scale: tuple[float, ...] = ()
+    like_threshold: float | None = None
+    rejects: tuple[str, ...] = ()
+    report: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def is_positive(self) -> pl.Expr:
+        """A polars expression: the row is an event of the user's stream."""
+        return Interactions(pl.DataFrame(schema=REQUIRED), self.ordering, self.positive, self.context).is_positive
+
+
+def clean(raw: RawLog, work: Path, settings: IngestSettings = IngestSettings()) -> Cleaned:
+    """Converts, checks, merges and sorts the raw rows, into files in the folder `work` (which must exist).
+
+    Raises:
+        ValueError: no rows, or none left; more rows quarantined than `max_bad_fraction` allows; an item id twice in the item table; a declared event that no row has.
+    """
+    source = work / "raw.parquet"
+    columns = raw.interactions.collect_schema().names()
+    known = [*REQUIRED, *OPTIONAL, "order", "fault", "source", *raw.context]
+    dropped = () if settings.keep_parts else ("part",)
+    kept = [name for name in columns if name in known and name not in dropped and name != "position"]
+    raw.interactions.select(kept).with_row_index("row", offset=1).sink_parquet(source, row_group_size=ROWS_PER_PARQUET_GROUP, compression="lz4")
+    rows_read = pl.scan_parquet(source).select(pl.len()).collect().item()
+    if not rows_read:
+        raise ValueError(f"{raw.name} has no rows; expected at least one interaction")
+    catalog = None if raw.items is None else _catalog(raw.items.collect(), settings.seed)
+    plan = _Plan(
+        settings=settings, context=raw.context, scale=tuple(sorted({*(settings.rating_scale or raw.rating_scale)})), items=None if catalog is None else catalog.frame["item_id"],
+        ordering="timestamp" if "timestamp" in kept else "order" if "order" in kept else "none",
+        ties=None if settings.shuffle_ties is None else np.random.default_rng(settings.shuffle_ties).random(rows_read),
+    )
+    files, rejects, reasons, events, merged, num_kept = [], [], {}, {}, 0, 0
+    for number, mine in enumerate(tqdm(_user_groups(source), desc="checking and sorting", unit="group", disable=None, leave=False)):
+        group = plan.clean(pl.scan_parquet(source).filter(mine).collect())
+        merged, num_kept = merged + group.merged, num_kept + len(group.kept)
+        _count(reasons, group.rejected["reason"])
+        if len(group.rejected):
+            rejects.append(_reject_lines(group.rejected))
+        if len(group.kept):
+            _count(events, group.kept["event"])
+            files.append(work / f"users-{number:05d}.parquet")
+            group.kept.write_parquet(files[-1], compression="lz4")
+    source.unlink()
+    quarantined = sum(reasons.values())
+    assert rows_read == num_kept + merged + quarantined, f"{rows_read} rows read, but {num_kept} kept, {merged} merged, {quarantined} quarantined"
+    lines = tuple(pl.concat(rejects).sort("row")["line"]) if rejects else ()
+    _refuse_too_many(raw.name, rows_read, reasons, lines, settings)
+    if not num_kept:
+        raise ValueError(f"{raw.name}: of {rows_read} rows none is left; expected at least one")
+    positive = settings.positive or raw.positive
+    absent = sorted(set(positive) - set(events))
+    if absent:
+        raise ValueError(f"no row has the event {absent[0]!r}, which is named as positive; the log has {', '.join(sorted(events))}")
+    if catalog is None:
+        catalog = _catalog(pl.scan_parquet(files).select(pl.col("item_id").unique()).collect().with_columns(title=pl.lit("")), settings.seed, untitled="")
+    report = {
+        "rows_read": rows_read, "kept": num_kept, "merged": merged, "quarantined": quarantined, "reasons": dict(sorted(reasons.items())),
+        "events": dict(sorted(events.items(), key=lambda event: (-event[1], event[0]))), "untitled_items": int((catalog.frame["title"] == UNTITLED).sum()),
+        **({"source": dict(raw.notes)} if raw.notes else {}),
+    }
+    return Cleaned(
+        name=raw.name, files=tuple(files), catalog=catalog, ordering=plan.ordering, positive=positive, context=raw.context, rating_scale=plan.scale,
+        like_threshold=raw.like_threshold if settings.like_threshold is None else settings.like_threshold, rejects=lines, report=report,
+    )
+
+
+def assemble(cleaned: Cleaned, folder: Path, *, split: Mapping[str, object]) -> Corpus:
+    """Writes interactions.parquet, items.parquet and, where rows were quarantined, rejects.jsonl into `folder`; the files of `cleaned` must have parts.
+
+    Returns the corpus over these files; its manifest is not written yet. The rating scale is the declared one, else the distinct train ratings if they are at most 21, else at most
+    10 quantile bins of the train ratings: then every rating becomes the mean of its bin's train ratings, and the edges are in the report.
+    """
+    log = pl.scan_parquet(list(cleaned.files))
+    columns = log.collect_schema().names()
+    report = dict(cleaned.report)
+    scale = cleaned.rating_scale
+    if "rating" in columns and not scale:
+        train = log.filter((pl.col("part") == TRAIN) & pl.col("rating").is_not_null()).select(pl.col("rating").sort()).collect()["rating"].to_numpy()
+        scale = tuple(float(value) for value in np.unique(train))
+        if len(scale) > MAX_SCALE:
+            scale, edges = quantile_bins(train)
+            binned = pl.lit(scale[-1])
+            for value, edge in zip(scale[-2::-1], edges[::-1], strict=True):
+                binned = pl.when(pl.col("rating") < edge).then(pl.lit(value)).otherwise(binned)
+            log = log.with_columns(rating=pl.when(pl.col("rating").is_not_null()).then(binned))
+            report["rating_bins"] = list(edges)
+        elif scale:
+            report["held_out_ratings_off_scale"] = log.select((pl.col("rating").is_not_null() & ~pl.col("rating").is_in(scale)).sum()).collect().item()
+    elif "rating" not in columns:
+        scale = ()
+    names = [name for name in (*REQUIRED, *OPTIONAL, *cleaned.context) if name in columns]
+    log.select(names).sink_parquet(folder / "interactions.parquet", row_group_size=ROWS_PER_PARQUET_GROUP)
+    cleaned.catalog.save(folder / "items.parquet")
+    if cleaned.rejects:
+        (folder / "rejects.jsonl").write_text("".join(line + "\n" for line in cleaned.rejects), encoding="utf-8")
+    interactions = Interactions(pl.read_parquet(folder / "interactions.parquet"), cleaned.ordering, cleaned.positive, cleaned.context)
+    return Corpus(cleaned.name, interactions, cleaned.catalog, scale, cleaned.like_threshold, split, report)
+
+
+def quantile_bins(ratings: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(means, edges) of at most 10 bins with about equally many ratings; bin i holds edges[i - 1] <= rating < edges[i]. ratings: (n,) float64, finite, n > 0.
+
+    >>> quantile_bins(np.arange(100.0))[0][:3], quantile_bins(np.arange(100.0))[1][:2]
+    ((4.5, 14.5, 24.5), (10.0, 20.0))
+    """
+    ordered = np.sort(ratings)
+    edges = np.unique(ordered[[len(ordered) * k // MAX_BINS for k in range(1, MAX_BINS)]])
+    edges = edges[edges > ordered[0]]  # an edge at the smallest rating would leave the first bin empty
+    groups = np.split(ordered, np.searchsorted(ordered, edges, side="left"))
+    return tuple(float(group.mean()) for group in groups), tuple(float(edge) for edge in edges)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Some users' rows: `kept` sorted with positions, `rejected` with the raw values, row and reason."""
+
+    kept: pl.DataFrame
+    rejected: pl.DataFrame
+    merged: int
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How the rows of each group of users are cleaned. `ties`: (rows read,) float64, what orders equal times of a user; None: file order."""
+
+    settings: IngestSettings
+    context: tuple[str, ...]
+    scale: tuple[float, ...]
+    items: pl.Series | None
+    ordering: str
+    ties: np.ndarray | None = None
+
+    def clean(self, raw: pl.DataFrame) -> _Group:
+        frame = self._convert(raw)
+        good = frame.filter(pl.col("reason").is_null()).drop("reason")
+        good, conflicts, merged = self._merge(good)
+        bad = pl.concat([frame.filter(pl.col("reason").is_not_null()).select("row", "reason"), conflicts])
+        rejected = raw.join(bad, on="row", how="inner", maintain_order="left")
+        return _Group(self._sort(good), rejected, merged)
+
+    def _convert(self, raw: pl.DataFrame) -> pl.DataFrame:
+        """The rows with their values converted and, in `reason`, the first thing wrong with each."""
+        there = set(raw.columns)
+        checks = [("fault", None)] if "fault" in there else []
+        values = {"row": pl.col("row"), "user_id": pl.col("user_id"), "item_id": pl.col("item_id")}
+        for name in ("user_id", "item_id"):
+            checks.append((f"empty_{name}", _is_empty(pl.col(name))))
+            checks.append(("control_character", pl.col(name).str.contains(r"\p{Cc}")))
+        numbers = raw.select(pl.col("row"), *(_number(raw[name], name) for name in ("rating", "order") if name in there), *([seconds(raw["timestamp"], self.settings.time_unit)] if "timestamp" in there else []))
+        finite = {name: pl.col(name).is_not_null() & pl.col(name).is_finite() for name in ("timestamp", "order", "rating")}
+        for name in ("timestamp", "order"):
+            if name in there:
+                checks.append((f"empty_{name}", _is_empty(pl.col(f"raw_{name}"))))
+                checks.append((f"bad_{name}", ~finite[name]))
+                values[name] = pl.col(name)
+        if "timestamp" in there:
+            checks.append(("implausible_time", ~pl.col("timestamp").is_between(0, time.time() + SECONDS_PER_DAY)))
+        if "rating" in there:
+            checks.append(("bad_rating", ~_is_empty(pl.col("raw_rating")) & ~finite["rating"]))
+            if self.scale:
+                checks.append(("off_scale", ~pl.col("rating").is_in(self.scale)))
+            values["rating"] = pl.col("rating") + 0.0  # -0.0 and 0.0 are one rating
+        for name in ("click", "purchase"):
+            if name in there:
+                text = pl.col(name).cast(pl.String).str.strip_chars().str.to_lowercase()
+                checks.append((f"bad_{name}", ~_is_empty(text) & ~text.is_in(list(TRUTHS))))
+                values[name] = text.replace_strict(TRUTHS, default=None, return_dtype=pl.Int8)
+        for name in (*TEXTS, *self.context):
+            if name in there:
+                values[name] = pl.when(pl.col(name).cast(pl.String) != "").then(pl.col(name).cast(pl.String))
+        if "part" in there:
+            checks.append(("bad_part", ~pl.col("part").is_in(list(PARTS)).fill_null(False)))
+            values["part"] = pl.col("part")
+        if self.items is not None:
+            checks.append(("unknown_item", ~pl.col("item_id").is_in(self.items.implode())))
+        reason = pl.coalesce(pl.col("fault") if check is None else pl.when(check).then(pl.lit(name)) for name, check in checks)
+        frame = raw.rename({name: f"raw_{name}" for name in numbers.columns if name != "row"}).hstack(numbers.drop("row"))
+        return frame.select(*(value.alias(name) for name, value in values.items()), _event(there).alias("event"), reason.alias("reason")).with_columns(_default_event(values).alias("event"))
+
+    def _merge(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+        """Exact repeats become one row (where they carry a time, or as asked); of rows that differ in rating alone the last counts. Returns rows, conflicts (row, reason) and the number merged."""
+        timed = self.ordering == "timestamp"
+        none = pl.DataFrame(schema={"row": frame.schema["row"], "reason": pl.String})
+        if not timed and not self.settings.merge_repeats:
+            return frame, none, 0
+        key = ["user_id", "item_id", "event", *(["timestamp"] if timed else [])]
+        twice = frame.filter(pl.struct(key).is_duplicated())
+        if twice.is_empty():
+            return frame, none, 0
+        same = [name for name in frame.columns if name != "row" and (timed or name != "order")]
+        unique = twice.sort("row").unique(same, keep="first", maintain_order=True)
+        conflicts = none
+        if timed and "rating" in frame.columns:
+            rated = unique.filter(pl.col("rating").is_not_null())
+            last = rated.group_by(key).agg(last_rating=pl.col("rating").last(), last_row=pl.col("row").last())
+            conflicts = rated.join(last, on=key).filter(pl.col("rating") != pl.col("last_rating")).select("row", reason=pl.lit("conflict"))
+        out = pl.concat([twice["row"].filter(~twice["row"].is_in(unique["row"].implode())), conflicts["row"]])
+        return frame.filter(~pl.col("row").is_in(out.implode())), conflicts, len(twice) - len(unique)
+
+    def _sort(self, frame: pl.DataFrame) -> pl.DataFrame:
+        by = ["user_id", *(name for name in ("timestamp", "order") if name in frame.columns), "row"]
+        if self.ties is not None:
+            by.insert(-1, "tie")
+            frame = frame.with_columns(pl.Series("tie", self.ties[frame["row"].to_numpy() - 1]))
+        frame = frame.sort(by)
+        index = pl.int_range(pl.len(), dtype=pl.Int64)
+        first = pl.when(pl.col("user_id") != pl.col("user_id").shift()).then(index).fill_null(strategy="forward").fill_null(0)
+        return frame.with_columns(position=index - first).drop("order", "tie", strict=False)
+
+
+def seconds(times: pl.Series, unit: str = "s") -> pl.Series:
+    """Seconds since 1970 UTC, Float64, named timestamp; null where a value says no time. Numbers count `unit`; texts are numbers or ISO 8601 (a time without zone is UTC, a date its midnight)."""
+    if times.dtype.is_numeric():
+        return (times.cast(pl.Float64) / UNITS[unit]).alias("timestamp")
+    text = times.cast(pl.String).str.strip_chars()
+    number = text.cast(pl.Float64, strict=False) / UNITS[unit]
+    if not (number.is_null() & text.is_not_null() & (text != "")).any():
+        return number.alias("timestamp")
+    pattern = r"^(?<day>\d{4}-\d{2}-\d{2})(?:[T ](?<hour>[01]\d|2[0-3]):(?<minute>[0-5]\d)(?::(?<second>[0-5]\d(?:\.\d+)?))?)?\s*(?:(?<zulu>Z|UTC)|(?<sign>[+-])(?<zone_hour>\d{2}):?(?<zone_minute>\d{2})?)?$"
+    parts = text.str.extract_groups(pattern).struct.unnest()
+    amount = {name: pl.col(name).cast(pl.Float64).fill_null(0.0) for name in ("hour", "minute", "second", "zone_hour", "zone_minute")}
+    zone = (amount["zone_hour"] * 3600 + amount["zone_minute"] * 60) * pl.when(pl.col("sign") == "-").then(-1.0).otherwise(1.0)
+    iso = pl.col("day").str.to_date("%Y-%m-%d", strict=False).cast(pl.Int32).cast(pl.Float64) * SECONDS_PER_DAY + amount["hour"] * 3600 + amount["minute"] * 60 + amount["second"] - zone
+    return number.fill_null(parts.select(iso.alias("timestamp"))["timestamp"]).alias("timestamp")
+
+
+def _number(values: pl.Series, name: str) -> pl.Series:
+    if values.dtype == pl.String:
+        values = values.str.strip_chars()
+    return values.cast(pl.Float64, strict=False).alias(name)
+
+
+def _is_empty(value: pl.Expr) -> pl.Expr:
+    return value.is_null() | (value.cast(pl.String).str.strip_chars() == "")
+
+
+def _event(there: set[str]) -> pl.Expr:
+    return pl.col("event").cast(pl.String).str.strip_chars().str.to_lowercase() if "event" in there else pl.lit(None, dtype=pl.String)
+
+
+def _default_event(values: Mapping[str, pl.Expr]) -> pl.Expr:
+    """The row's own word; where it has none, what its values say happened."""
+    event = pl.when(pl.col("event") != "").then(pl.col("event"))
+    for name, word, holds in (
+        ("purchase", "purchase", pl.col("purchase") == 1), ("click", "click", pl.col("click") == 1), ("rating", "rating", pl.col("rating").is_not_null()),
+        ("click", IMPRESSION, pl.col("click") == 0), ("purchase", IMPRESSION, pl.col("purchase") == 0),
+    ):
+        if name in values:
+            event = event.fill_null(pl.when(holds).then(pl.lit(word)))
+    return event.fill_null("interaction")
+
+
+def _catalog(items: pl.DataFrame, seed: int, *, untitled: str = UNTITLED) -> Catalog:
+    """The catalogue in a seeded shuffle that depends on the ids alone, not on the order of the file: row numbers tell nothing about time or popularity."""
+    ids = items["item_id"].cast(pl.String)
+    empty = int((ids.is_null() | (ids.str.strip_chars() == "")).sum())
+    if empty:
+        raise ValueError(f"{empty} rows of the item table have no item_id; expected one in each row. Mend or remove them")
+    odd = ids.filter(ids.str.contains(r"\p{Cc}"))
+    if len(odd):
+        raise ValueError(f"the item table has {len(odd)} ids with a control character, such as {odd[0]!r}; expected plain text")
+    twice = ids.filter(ids.is_duplicated()).unique(maintain_order=True)
+    if len(twice):
+        raise ValueError(f"{len(twice)} item ids stand twice in the item table: {', '.join(map(repr, twice[:5]))}{' ...' if len(twice) > 5 else ''}; expected one row for each item. Keep one of them")
+    title = pl.lit("")
+    if "title" in items.columns:
+        title = pl.col("title").cast(pl.String).fill_null("").str.replace_all(r"[\p{Cc}\x{2028}\x{2029}]+", " ").str.strip_chars()
+    attributes = [_values(name, kind) for name, kind in items.schema.items() if name not in ("item_id", "title")]
+    place = [hashlib.blake2b(f"{seed}\n{item_id}".encode(), digest_size=8).digest() for item_id in ids]
+    frame = items.select(ids, pl.when(title == "").then(pl.lit(untitled)).otherwise(title).alias("title"), *attributes)
+    return Catalog(frame.with_columns(pl.Series("place", place)).sort("place", "item_id").drop("place"))
+
+
+def _values(name: str, kind: pl.DataType) -> pl.Expr:
+    """An attribute as a list of its values: text is split at "|"; empty values are dropped."""
+    values = pl.col(name).cast(pl.List(pl.String)) if isinstance(kind, pl.List) else pl.col(name).cast(pl.String).str.split("|")
+    stripped = values.list.eval(pl.element().str.strip_chars())
+    return stripped.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != ""))).fill_null(pl.lit([], dtype=pl.List(pl.String))).alias(name)
+
+
+def _user_groups(source: Path) -> list[pl.Expr]:
+    """Filters that cut the log into ranges of user ids with about ROWS_PER_GROUP rows each, in order; rows without a user are in the first."""
+    counts = pl.scan_parquet(source).group_by("user_id").len().filter(pl.col("user_id").is_not_null()).collect(engine="streaming").sort("user_id")
+    group = (counts["len"].cast(pl.Int64).cum_sum() - 1) // ROWS_PER_GROUP
+    cuts = counts["user_id"].filter(group > group.shift(1)).to_list()
+    user = pl.col("user_id")
+    if not cuts:
+        return [pl.lit(True)]
+    between = [(user >= low) & (user < high) for low, high in zip(cuts, cuts[1:])]
+    return [user.is_null() | (user < cuts[0]), *between, user >= cuts[-1]]
+
+
+def _count(counts: dict[str, int], words: pl.Series) -> None:
+    for word, count in words.value_counts().iter_rows():
+        counts[word] = counts.get(word, 0) + count
+
+
+def _reject_lines(rejected: pl.DataFrame) -> pl.DataFrame:
+    """row and line, the JSON of a quarantined row."""
+    lines = []
+    for record in rejected.select("row", pl.exclude("row").cast(pl.String)).iter_rows(named=True):
+        row, reason, source = record.pop("row"), record.pop("reason"), record.pop("source", None)
+        record.pop("fault", None)
+        told = {"text": source} if source is not None else {"values": {name: value for name, value in record.items() if value is not None}}
+        lines.append(json.dumps({"row": row, "reason": reason, **told}, ensure_ascii=False))
+    return rejected.select("row").with_columns(pl.Series("line", lines, dtype=pl.String))
+
+
+def _refuse_too_many(name: str, rows_read: int, reasons: Mapping[str, int], lines: Sequence[str], settings: IngestSettings) -> None:
+    bad = sum(reasons.values())
+    if bad <= settings.max_bad_fraction * rows_read:
+        return
+    most = sorted(reasons.items(), key=lambda reason: (-reason[1], reason[0]))
+    told = "; ".join(f"{count} {reason} ({REASONS.get(reason, 'the reader could not read the row')})" for reason, count in most[:4])
+    unit = f"; times are read as {settings.time_unit}: is it --time-unit ms, us or ns?" if most[0][0] == "implausible_time" else ""
+    needed = -(-bad * 1000 // rows_read) / 1000
+    raise ValueError(
+        f"{name}: {bad} of {rows_read} rows cannot be used, more than the allowed fraction {settings.max_bad_fraction:g}: {told}{unit}. "
+        f"The first: {lines[0][:300]}. Mend the data, or quarantine these rows with --max-bad {needed:g}"
+    )

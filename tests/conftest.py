@@ -1,0 +1,84 @@
+"""Fixtures every test file may use: small corpora and models made in memory, and the folder of real data."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported: see llmrec/__init__.py
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data sets: LLMREC_DATA, else ../shared/data. Tests that need it are skipped, with its path, where it is missing."""
+    folder = Path(os.environ.get("LLMREC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is missing: set LLMREC_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny models are slower, not faster, on several threads; and sums keep their order."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+TITLES = ["Night Train", "The Silver Lake", "Harvest", "Blue Kitchen", "Long Road Home", "夏天的海", "Echo", "Echo", "Paper Moon", "Winter Law", "Small Gods", "Ten"]
+
+
+@pytest.fixture(scope="session")
+def toy_corpus():
+    """12 items, 24 users; users of even number choose even items in turn, users of odd number odd ones: what comes next is certain."""
+    import polars as pl
+
+    from llmrec.interactions import Catalog, Corpus, Interactions
+
+    rows = []
+    for user in range(24):
+        mine = [i for i in range(12) if i % 2 == user % 2]
+        start = user // 2 % len(mine)
+        for n in range(8):
+            item = mine[(start + n) % len(mine)]
+            part = "test" if n == 7 else "valid" if n == 6 else "train"
+            rows.append((f"u{user}", f"i{item}", n, "rating", part, float(1_000_000 + 100_000 * n), float(1 + (item + user) % 5), f"The {TITLES[item]} is good, quiet and short.", f"Liked {TITLES[item]}", "evening" if n % 2 else "morning"))
+    frame = pl.DataFrame(rows, schema=["user_id", "item_id", "position", "event", "part", "timestamp", "rating", "review", "summary", "hour"], orient="row")
+    items = pl.DataFrame({
+        "item_id": [f"i{i}" for i in range(12)], "title": TITLES,
+        "genres": [["Drama"] if i % 2 == 0 else ["Comedy", "Short"] for i in range(12)], "year": [[str(1990 + i % 3)] for i in range(12)],
+    })
+    log = Interactions(frame.sort("user_id", "position"), ordering="timestamp", context=("hour",))
+    return Corpus("toy", log, Catalog(items), rating_scale=(1.0, 2.0, 3.0, 4.0, 5.0), like_threshold=4.0, split={"rule": "leave_one_out", "temporal": True})
+
+
+@pytest.fixture(scope="session")
+def toy_tokenizer():
+    """A real SentencePiece tokenizer trained on the toy titles."""
+    from llmrec.bases import train_tokenizer
+
+    return train_tokenizer([*TITLES, "The user chose, in order:", "How many stars? yes no 是 否 1 2 3 4 5", "为什么推荐这个？"] * 4, 420)
+
+
+@pytest.fixture
+def toy_llama(toy_tokenizer):
+    """A Llama of 2 layers and 32 units with large random weights: with the usual small ones every answer would be as likely as any other."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    return LlamaForCausalLM(LlamaConfig(
+        vocab_size=len(toy_tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
+        max_position_embeddings=512, initializer_range=0.2, tie_word_embeddings=True, bos_token_id=1, eos_token_id=2,
+    )).eval()
+
+
+@pytest.fixture
+def toy_vocabulary(toy_tokenizer):
+    from tokenizers import Tokenizer
+
+    from llmrec.vocabulary import Vocabulary
+
+    return Vocabulary(Tokenizer.from_str(toy_tokenizer.backend_tokenizer.to_str()), size=len(toy_tokenizer), start=1, end=2)

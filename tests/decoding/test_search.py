@@ -1,0 +1,112 @@
+"""The beam and the exact search against brute force: one plain forward pass per answer."""
+
+import numpy as np
+import pytest
+import torch
+
+from llmrec.answers import AnswerSpace, Trie
+from llmrec.decoding.reading import Reading
+from llmrec.decoding.search import beam, exact
+from llmrec.model import LanguageModel
+
+NEW = 40
+
+
+def codes(kind: str) -> list[list[int]]:
+    rng = np.random.default_rng(1)
+    if kind == "atomic":
+        return [[i] for i in range(NEW)]
+    if kind == "deep":
+        return [list(map(int, c)) + [39] for c in np.unique(rng.integers(0, 12, (60, 3)) + np.array([0, 12, 24]), axis=0)]
+    drawn = {tuple(int(x) for x in rng.integers(0, 20, rng.integers(1, 5))) for _ in range(50)}
+    return [[*c, 39] for c in sorted(drawn)]  # of many lengths, closed by an end token
+
+
+@pytest.fixture
+def model(toy_llama):
+    torch.manual_seed(3)
+    model = LanguageModel(toy_llama, vocabulary_size=toy_llama.config.vocab_size, new_tokens=NEW).eval()
+    with torch.no_grad():
+        model.learned.normal_(std=0.5)
+    return model
+
+
+def space_of(model: LanguageModel, kind: str) -> Trie:
+    trie = Trie.build([[model.vocabulary_size + t for t in code] for code in codes(kind)])
+    model.set_spaces({"items": AnswerSpace("items", tuple(map(str, range(len(trie.codes)))), trie)})
+    return trie
+
+
+@torch.no_grad()
+def brute_force(model: LanguageModel, prompt: list[int], trie: Trie) -> np.ndarray:
+    """Joint log-probabilities, each token normalised over its node's children, from one forward pass of the plain model per answer."""
+    plain = model.plain().eval()
+    scores = np.zeros(len(trie.codes))
+    for row in range(len(trie.codes)):
+        code = trie.code(row)
+        logits = plain(input_ids=torch.tensor([prompt + code])).logits[0, len(prompt) - 1 : -1].double()
+        for step, token in enumerate(code):
+            node = trie.paths[row, step]
+            children = trie.token[trie.first[node] : trie.first[node + 1]]
+            scores[row] += float(logits[step, token] - torch.logsumexp(logits[step, torch.as_tensor(children)], 0))
+    return scores
+
+
+PROMPTS = [[1, 300, 301, 302, 303], [1, 310, 311, 5, 7]]
+
+
+@pytest.mark.parametrize("kind", ["atomic", "deep", "ragged"])
+def test_exact_equals_brute_force_and_sums_to_one(model, kind):
+    trie = space_of(model, kind)
+    scores = exact(Reading.of(model, PROMPTS), trie, "items")
+    for row, prompt in enumerate(PROMPTS):
+        np.testing.assert_allclose(scores[row], brute_force(model, prompt, trie), atol=1e-4)
+    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["atomic", "deep", "ragged"])
+def test_a_beam_as_wide_as_the_catalogue_equals_exact(model, kind):
+    trie = space_of(model, kind)
+    reading = Reading.of(model, PROMPTS)
+    scores = exact(reading, trie, "items")
+    found, found_scores = beam(reading, trie, "items", width=len(trie.codes) + 5)
+    for row in range(2):
+        kept = found[row][found[row] >= 0]
+        assert sorted(kept) == list(range(len(trie.codes)))
+        np.testing.assert_allclose(found_scores[row][: len(kept)], scores[row][kept], atol=1e-5)
+        assert (np.diff(found_scores[row][: len(kept)]) <= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["atomic", "deep", "ragged"])
+def test_a_narrow_beam_gives_allowed_answers_once_with_unchanged_scores(model, kind):
+    trie = space_of(model, kind)
+    allowed = np.random.default_rng(0).random((2, len(trie.codes))) < 0.3
+    reading = Reading.of(model, PROMPTS)
+    whole = exact(reading, trie, "items")
+    found, scores = beam(reading, trie, "items", width=4, allowed=allowed)
+    for row in range(2):
+        kept = found[row][found[row] >= 0]
+        assert len(kept) == len(set(kept)) == 4
+        assert allowed[row][kept].all()
+        np.testing.assert_allclose(scores[row], whole[row][kept], atol=1e-5)
+    restricted = exact(reading, trie, "items", allowed=allowed)
+    np.testing.assert_allclose(restricted[allowed], whole[allowed], atol=1e-5)
+    assert np.isneginf(restricted[~allowed]).all()
+
+
+def test_fewer_allowed_answers_than_beams_gives_those_and_no_filler(model):
+    trie = space_of(model, "deep")
+    allowed = np.zeros((2, len(trie.codes)), dtype=bool)
+    allowed[:, [3, 17]] = True
+    found, scores = beam(Reading.of(model, PROMPTS), trie, "items", width=10, allowed=allowed)
+    for row in range(2):
+        assert set(found[row][:2]) == {3, 17}
+        assert (found[row][2:] == -1).all() and np.isneginf(scores[row][2:]).all()
+
+
+def test_weights_that_are_not_finite_are_an_error(model):
+    trie = space_of(model, "atomic")
+    with torch.no_grad():
+        model.lm.model.norm.weight[0] = float("nan")
+    with pytest.raises(FloatingPointError):
+        beam(Reading.of(model, PROMPTS), trie, "items", width=3)

@@ -1,0 +1,78 @@
+"""Adapts a base to all tasks with LoRA, and learns the rows of the item codes:
+
+    accelerate launch -m train.finetune --config own-data data.corpus=corpora/mine model.base=runs/mine/base output=runs/mine/model
+    torchrun --standalone --nproc_per_node 2 -m train.finetune --config own-data data.corpus=corpora/mine model.base=HUB_ID output=runs/mine/model processes=2
+
+The base is what train.pretrain wrote (its item codes, content projection and tokenizer are taken over), or any causal LM by folder or hub id.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from llmrec.launch import arguments, guarded
+
+
+@guarded
+def main(argv: list[str] | None = None) -> None:
+    settings = arguments("train.finetune", __doc__, argv)
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from safetensors.torch import load_file
+
+    from llmrec.bases import add_residual_dropout, load_base
+    from llmrec.content import Content, content_vectors
+    from llmrec.indexing import ItemIndex, Material, build_index
+    from llmrec.interactions import Catalog, Corpus
+    from llmrec.model import LanguageModel
+    from llmrec.recommender import Layout, vocabulary_of
+    from llmrec.tasks import TASKS
+
+    from .loop import start
+    from .setup import offered_tasks, run, templates_of
+
+    made = settings.model
+    if made.base == "built-in":
+        raise ValueError("model.base is 'built-in'; finetune needs a trained base: run train.pretrain first and give its output, or name a folder or hub id")
+    accelerator = start(settings)
+    corpus = Corpus.load(settings.data.corpus)
+    phase = settings.finetune
+    shares = offered_tasks(phase.tasks, corpus)
+    phase = phase.model_copy(update={"tasks": shares})
+    torch.manual_seed(settings.seed)
+    base = load_base(made.base, revision=made.revision)
+    layout = Layout(Path(made.base))
+    if layout.about.is_file():  # a folder of train.pretrain: codes, content and rows are taken over
+        index = ItemIndex.load(layout.folder)
+        if Catalog.load(layout.catalog).item_ids != corpus.catalog.item_ids:
+            raise ValueError(f"{made.base} was trained on another catalogue than {settings.data.corpus}; pretrain on this corpus first")
+        content = Content.load(layout.content) if layout.content.is_dir() else None
+        size = base.lm.get_input_embeddings().weight.shape[0] - index.new_tokens
+        projection = load_file(layout.rows).get("projection")
+    else:
+        size = base.lm.get_input_embeddings().weight.shape[0]
+        content = content_vectors(corpus, size=settings.content.size, seed=settings.seed)
+        content = content if content.width else None
+        vectors = content.vectors if content is not None else np.zeros((len(corpus.catalog), 1), dtype=np.float32)
+        index = build_index(settings.index, Material(corpus.catalog.titles, vectors, vocabulary_of(base, size=size), settings.seed))
+        projection = None
+    model = LanguageModel(
+        base.lm, vocabulary_size=size, new_tokens=index.new_tokens, content=index.vectors if settings.content.rows and content is not None else None,
+        embedding_dropout=made.embedding_dropout,
+    )
+    if projection is not None and model.projection is not None:
+        model.adopt_projection(projection)
+    model.add_adapter(rank=made.lora.rank, alpha=made.lora.alpha, dropout=made.lora.dropout, targets=made.lora.targets)
+    add_residual_dropout(model.base, made.residual_dropout)
+    templates = {name: templates_of(name) for name in shares}
+    run(
+        settings, phase, accelerator, corpus=corpus, model=model, base=base, index=index, content=content,
+        templates=templates, answers={name: entries for name, entries in templates.items() if name in TASKS}, kind="adapter", base_name=made.base,
+        base_folder=Path(made.base) if Path(made.base).is_dir() else None,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,274 @@
+"""The training loop both commands share: batches in, weights of the best validation out.
+
+Everything random follows from (seed, step, process); everything scheduled from the step. So a run that was stopped goes on as if it never had been.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from llmrec.config import PhaseSettings, Settings
+from llmrec.evaluation import score
+from llmrec.exam import Exam, save_predictions
+from llmrec.metrics import LOWER_IS_BETTER
+from llmrec.mixture import Mixture
+from llmrec.objective import Objective
+from llmrec.recommender import Recommender
+
+from .checkpoint import Checkpoints, Progress, restore_moments
+
+log = logging.getLogger(__name__)
+
+STOPPED = 143
+NOT_FINITE = 7
+MAX_SKIPPED = 3
+"""Steps in a row whose loss or gradient is not finite before a run gives up."""
+
+
+def start(settings: Settings) -> Accelerator:
+    """The accelerator of this run. Exits with 2 and a sentence where the number of processes is not the one meant."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    precision = {"auto": "bf16" if bf16 else "no", "fp32": "no", "bf16": "bf16"}[settings.precision]
+    # Some parameters take no part in some batches (a projection, where no item stands in one).
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available(), kwargs_handlers=[unused])
+    logging.basicConfig(level=logging.INFO if accelerator.is_main_process else logging.ERROR, format="%(message)s", stream=sys.stderr)
+    if accelerator.num_processes != settings.processes:
+        sys.stderr.write(
+            f"{accelerator.num_processes} process(es) run, processes={settings.processes} are meant. On CPUs start them with "
+            f"`torchrun --standalone --nproc_per_node {settings.processes} -m train.finetune ...`: accelerate's own launcher starts one there without a word.\n"
+        )
+        sys.exit(2)
+    return accelerator
+
+
+@dataclass
+class Validation:
+    """Measures a model on held-out questions of the valid part."""
+
+    exam: Exam
+    metric: str
+    recommender: Callable[[], Recommender]
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.metric in LOWER_IS_BETTER
+
+    def figure(self) -> float:
+        """The metric under its headline filter."""
+        with tempfile.TemporaryDirectory() as folder:
+            report = score(save_predictions(self.recommender(), "valid", self.exam, folder=Path(folder)), resamples=1)
+        return next(float(row["mean"]) for row in report.rows if row["metric"] == self.metric)
+
+
+class Stop:
+    """Remembers that the run was asked to end. A launcher may send the signal twice, so the handler only sets a flag."""
+
+    def __init__(self):
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def train(
+    accelerator: Accelerator, objective: Objective, mixture: Mixture, phase: PhaseSettings, settings: Settings,
+    *, validation: Validation | None, checkpoints: Checkpoints, scratch: Path,
+) -> Progress:
+    """Trains until the epochs or the patience end; leaves the best weights in the model. Writes scratch/log.jsonl, and tensorboard's files beside it."""
+    stop = Stop()
+    model = objective.model
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    names = {p: name for name, p in trained.items()}
+    optimizer = torch.optim.AdamW(_groups(trained, phase.weight_decay), lr=phase.learning_rate, betas=(0.9, 0.98))
+    steps_per_epoch = mixture.steps_per_epoch
+    total = max(1, math.ceil(phase.epochs * steps_per_epoch))
+    total = min(total, phase.max_steps or total)
+    every = max(1, round(phase.validation.every_epochs * steps_per_epoch))
+    progress, best = Progress(), {}
+    found = checkpoints.load()
+    if found is not None:
+        progress, weights, moments, best = found
+        _put(trained, weights)
+        restore_moments(optimizer, names, moments)
+        log.info("resuming at step %d of %d", progress.step, total)
+    wrapped, optimizer_ = accelerator.prepare(objective, optimizer)
+    log.info(
+        "%d steps of %d tokens, %.0f an epoch; %s parameters trained; units a step: %s", total, phase.batch_tokens, steps_per_epoch,
+        f"{sum(p.numel() for p in trained.values()):,}", ", ".join(f"{name} {count}" for name, count in mixture.units_per_step.items()),
+    )
+    journal = Journal(scratch, progress.step) if accelerator.is_main_process else None
+    shares = mixture.shares.to(accelerator.device)
+    parts = phase.accumulation
+    skipped = 0
+    stopping = False
+    bar = tqdm(total=total, initial=progress.step, desc="train", unit="step", disable=not accelerator.is_main_process, mininterval=1, file=sys.stderr)
+    batches = _ahead(lambda part: mixture.batch(part, rank=accelerator.process_index, world=accelerator.num_processes), range(progress.step * parts, total * parts))
+    window: list[Tensor] = []
+    started, last_logged = time.monotonic(), progress.step
+    while progress.step < total and not stopping:
+        _seed(settings.seed, progress.step, accelerator.process_index)
+        for group in optimizer.param_groups:
+            group["lr"] = phase.learning_rate * rate(progress.step, total, phase)
+        wrapped.train()
+        losses = torch.zeros(len(shares), device=accelerator.device)
+        for part in range(parts):
+            batch = next(batches).to(accelerator.device)
+            with accelerator.no_sync(wrapped) if part < parts - 1 else nullcontext():
+                counts = accelerator.reduce(batch.answers, "sum").clamp(min=1)
+                means = wrapped(batch) / counts
+                losses += means.detach() / parts
+                # Data-parallel training averages gradients over processes; the means above are already over all of them.
+                accelerator.backward((means * shares).sum() * accelerator.num_processes / parts)
+        norm = accelerator.clip_grad_norm_(trained.values(), phase.clip)
+        losses = accelerator.reduce(losses, "sum")
+        finite = bool(torch.isfinite(losses).all() and torch.isfinite(norm))
+        if finite:
+            optimizer_.step()
+            skipped = 0
+        else:  # the same on every process: losses are summed over them, and so is the gradient
+            skipped += 1
+            log.warning("step %d is skipped: its loss or gradient is not finite", progress.step)
+            if skipped > MAX_SKIPPED:
+                log.error("%d steps in a row were not finite; lower the learning rate or use precision=fp32. The last checkpoint stands in %s", skipped, checkpoints.folder)
+                sys.exit(NOT_FINITE)
+        optimizer_.zero_grad()
+        progress.step += 1
+        bar.update(1)
+        window.append(losses)
+        if len(window) == 20 or progress.step == total:
+            means = torch.stack(window).mean(0)
+            window.clear()
+            loss = float((means * shares).sum())
+            bar.set_postfix(loss=f"{loss:.3f}")
+            if journal is not None:
+                speed = (progress.step - last_logged) / (time.monotonic() - started)
+                started, last_logged = time.monotonic(), progress.step
+                journal.write(
+                    step=progress.step, epoch=progress.step / steps_per_epoch, loss=loss, lr=optimizer.param_groups[0]["lr"], steps_per_second=round(speed, 3),
+                    **{f"loss_{name}": float(value) for name, value in zip(mixture.names, means)},
+                )
+        if validation is not None and (progress.step % every == 0 or progress.step == total):
+            if _validate(accelerator, validation, progress, journal):
+                best = {name: p.detach().cpu().clone() for name, p in trained.items()}
+            stopping = progress.since_best >= phase.validation.patience
+            bar.set_postfix({validation.metric: f"{progress.history[-1][1]:.4f}", "best": f"{progress.best:.4f}"})
+            started, last_logged = time.monotonic(), progress.step
+        stop_asked = bool(accelerator.reduce(torch.tensor(float(stop.asked), device=accelerator.device), "sum"))
+        if stop_asked or progress.step % settings.checkpoint_steps == 0 and progress.step < total:
+            if accelerator.is_main_process:
+                checkpoints.save(progress, {name: p.detach().cpu().contiguous() for name, p in trained.items()}, optimizer, names, best)
+            accelerator.wait_for_everyone()
+        if stop_asked:
+            log.info("stopped at step %d as asked; the same command goes on from here", progress.step)
+            sys.exit(STOPPED)
+    bar.close()
+    batches.close()
+    if best:
+        _put(trained, best)
+    if journal is not None:
+        journal.close()
+    return progress
+
+
+class Journal:
+    """The log of a run: JSON Lines always, tensorboard beside it. On resume what was logged after the checkpoint is cut off."""
+
+    def __init__(self, folder: Path, step: int):
+        from torch.utils.tensorboard import SummaryWriter  # 1 s to import, and only the main process writes
+
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "log.jsonl"
+        kept = [line for line in path.read_text().split("\n") if line and json.loads(line)["step"] <= step] if path.is_file() and step else []
+        path.write_text("".join(line + "\n" for line in kept))
+        self.file = open(path, "a", encoding="utf-8")
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+
+    def write(self, *, step: int, **figures: float) -> None:
+        self.file.write(json.dumps({"step": step, **figures}) + "\n")
+        self.file.flush()
+        for name, value in figures.items():
+            self.board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.file.close()
+        self.board.close()
+
+
+def rate(step: int, total: int, phase: PhaseSettings) -> float:
+    """The learning rate at a step, as a fraction of its peak: a linear rise, then constant, or a cosine to a tenth."""
+    if step < phase.warmup_steps:
+        return (step + 1) / phase.warmup_steps
+    if phase.schedule == "constant":
+        return 1.0
+    passed = (step - phase.warmup_steps) / max(1, total - phase.warmup_steps)
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * passed))
+
+
+def _validate(accelerator: Accelerator, validation: Validation, progress: Progress, journal: Journal | None) -> bool:
+    """Measures on the main process, tells the others, and says whether this is the best so far."""
+    figure = torch.zeros(1, dtype=torch.float64, device=accelerator.device)
+    if accelerator.is_main_process:
+        figure[0] = validation.figure()
+    figure = float(accelerator.reduce(figure, "sum"))
+    progress.history.append((progress.step, figure))
+    if journal is not None:
+        journal.write(step=progress.step, **{f"valid_{validation.metric}": figure})
+    better = progress.best is None or (figure < progress.best if validation.lower_is_better else figure > progress.best)
+    progress.since_best = 0 if better else progress.since_best + 1
+    if better:
+        progress.best, progress.best_step = figure, progress.step
+    return better
+
+
+def _groups(trained: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
+    return [
+        {"params": [p for p in trained.values() if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained.values() if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _put(trained: dict[str, nn.Parameter], weights: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(weights[name])
+
+
+def _seed(seed: int, step: int, process: int) -> None:
+    """Dropout's randomness, from where the run stands alone."""
+    torch.manual_seed((seed * 1_000_003 + step) * 1_009 + process)
+
+
+def _ahead(make: Callable[[int], object], numbers: Sequence[int]) -> Iterator[object]:
+    """make(number) for each number, one computed ahead in a thread while the last one is used."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = None
+        for number in numbers:
+            following = pool.submit(make, number)
+            if coming is not None:
+                yield coming.result()
+            coming = following
+        if coming is not None:
+            yield coming.result()

@@ -1,0 +1,66 @@
+"""Trains the base on the event streams and item cards, all parameters:
+
+    accelerate launch -m train.pretrain --config own-data data.corpus=corpora/mine output=runs/mine/base
+    torchrun --standalone --nproc_per_node 2 -m train.pretrain --config own-data data.corpus=corpora/mine output=runs/mine/base processes=2
+
+The output is a plain Hugging Face model folder that recommends as it is, and the base of train.finetune.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from llmrec.launch import arguments, guarded
+
+
+@guarded
+def main(argv: list[str] | None = None) -> None:
+    settings = arguments("train.pretrain", __doc__, argv)
+    import numpy as np
+
+    from llmrec.assets import folder_of
+    from llmrec.bases import add_residual_dropout, create_base, load_base
+    from llmrec.content import content_vectors
+    from llmrec.indexing import Material, build_index
+    from llmrec.interactions import Corpus
+    from llmrec.model import LanguageModel
+    from llmrec.recommender import vocabulary_of
+    from llmrec.tasks import TASKS
+
+    from .loop import start
+    from .setup import corpus_texts, offered_tasks, run, templates_of
+
+    accelerator = start(settings)
+    corpus = Corpus.load(settings.data.corpus)
+    phase = settings.pretrain
+    shares = offered_tasks(phase.tasks, corpus)
+    phase = phase.model_copy(update={"tasks": shares})
+    made = settings.model
+    if made.base == "built-in":
+        base = create_base(
+            corpus_texts(corpus, folder_of("prompts")), vocabulary=made.vocabulary, width=made.width, layers=made.layers, heads=made.heads, mlp_width=made.mlp_width,
+            max_positions=made.max_positions, attention_dropout=made.attention_dropout, seed=settings.seed,
+        )
+    else:
+        base = load_base(made.base, revision=made.revision)
+    size = base.lm.get_input_embeddings().weight.shape[0]
+    content = content_vectors(corpus, size=settings.content.size, seed=settings.seed)
+    vectors = content.vectors if content.width else np.zeros((len(corpus.catalog), 1), dtype=np.float32)
+    index = build_index(settings.index, Material(corpus.catalog.titles, vectors, vocabulary_of(base, size=size), settings.seed))
+    model = LanguageModel(
+        base.lm, vocabulary_size=size, new_tokens=index.new_tokens, content=index.vectors if settings.content.rows and content.width else None,
+        embedding_dropout=made.embedding_dropout,
+    )
+    add_residual_dropout(model.base, made.residual_dropout)
+    # The bare stream is the prompt of what needs no words; what is asked in words keeps its own.
+    stream = templates_of("next_item", "stream")
+    templates = {name: stream if name in ("next_item", "ranking") else templates_of(name) for name in shares}
+    answers = {"next_item": stream, "ranking": stream, **{name: templates_of(name) for name in shares if name in TASKS and name not in ("next_item", "ranking")}}
+    run(
+        settings, phase, accelerator, corpus=corpus, model=model, base=base, index=index, content=content if content.width else None,
+        templates=templates, answers=answers, kind="base", base_name=made.base, base_folder=None,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""What both commands prepare before the loop: the data, the composer, the mixture, the validation; and what they write after it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+import yaml
+from accelerate import Accelerator
+
+import llmrec
+from llmrec.assets import folder_of
+from llmrec.bases import Base
+from llmrec.composer import Composer
+from llmrec.config import PhaseSettings, Settings
+from llmrec.content import Content, item_texts
+from llmrec.exam import Exam
+from llmrec.indexing import ItemIndex
+from llmrec.interactions import TRAIN, VALID, Corpus
+from llmrec.mixture import Mixture
+from llmrec.model import LanguageModel
+from llmrec.objective import Objective
+from llmrec.publishing import check_free, publish
+from llmrec.recommender import Recommender, audit_hash, prompt_room, save_recommender, vocabulary_of
+from llmrec.tasks import OBJECTIVES, TASKS
+from llmrec.templates import PromptTemplate, load_templates
+from llmrec.timelines import Timelines
+
+from .checkpoint import Checkpoints
+from .loop import Validation, train
+
+log = logging.getLogger(__name__)
+
+MAX_REVIEWS = 200_000
+"""Reviews the tokenizer learns its pieces from: more change none of them."""
+
+
+def scratch_of(output: Path) -> Path:
+    """Where a run keeps its checkpoints and its log until it is finished, beside its output."""
+    return output.with_name(f"{output.name}.run")
+
+
+def templates_of(task: str, file: str | None = None) -> tuple[PromptTemplate, ...]:
+    """The shipped templates of an objective. file: another file's, for an objective of the same fields."""
+    declared = OBJECTIVES[task]
+    return load_templates(folder_of("prompts") / f"{file or task}.yaml", required=declared.required, offered=declared.offered)
+
+
+def offered_tasks(wanted: Mapping[str, float], corpus: Corpus) -> dict[str, float]:
+    """The wanted tasks the corpus allows; the others are named with the reason. Raises KeyError for an unknown task, ValueError where none is left."""
+    kept = {}
+    for name, share in wanted.items():
+        if name not in OBJECTIVES:
+            raise KeyError(f"unknown task {name!r} in tasks; available: {', '.join(OBJECTIVES)}")
+        reason = OBJECTIVES[name].reason_absent(corpus)
+        if reason is None and share > 0:
+            kept[name] = share
+        elif reason is not None:
+            log.info("left out: %s", reason)
+    if not kept:
+        raise ValueError(f"none of the tasks {', '.join(wanted)} can be trained on this corpus (reasons above)")
+    return kept
+
+
+def run(
+    settings: Settings, phase: PhaseSettings, accelerator: Accelerator, *, corpus: Corpus, model: LanguageModel, base: Base, index: ItemIndex, content: Content | None,
+    templates: Mapping[str, Sequence[PromptTemplate]], answers: Mapping[str, Sequence[PromptTemplate]], kind: str, base_name: str, base_folder: Path | None,
+) -> None:
+    """Trains a model and publishes its folder at settings.output.
+
+    templates: the wordings each objective is trained in.   answers: those the finished model answers its tasks in.
+    """
+    check_free(settings.output, overwrite=settings.overwrite)
+    timelines = Timelines.of(corpus)
+    vocabulary = vocabulary_of(base, size=model.vocabulary_size)
+    items = index.space(corpus.catalog.item_ids, vocabulary.size)
+    composer = Composer(vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens))
+    bound = {name: OBJECTIVES[name].bind(timelines, seed=settings.seed) for name in templates}
+    mixture = Mixture(
+        bound, templates, composer, phase.tasks, batch_tokens=phase.batch_tokens // phase.accumulation, row_tokens=phase.row_tokens,
+        languages=settings.data.languages, seed=settings.seed,
+    )
+    model.to(accelerator.device)
+    model.set_spaces(composer.spaces)
+    objective = Objective(model, spaces=mixture.spaces, num_tasks=len(mixture.names))
+    card = about_run(settings, corpus, accelerator, base=base_name)
+    validation = _validation(phase, timelines, settings.seed, lambda: Recommender(model.eval(), composer, answers))
+    checkpoints = Checkpoints(scratch_of(settings.output) / "checkpoints", fingerprint_of(settings, corpus, accelerator))
+    check_isolation(model, mixture)
+    progress = train(accelerator, objective, mixture, phase, settings, validation=validation, checkpoints=checkpoints, scratch=scratch_of(settings.output))
+    if accelerator.is_main_process:
+        card["valid"] = {phase.validation.metric: progress.best} if progress.best is not None else {}
+        card["steps"], card["best_step"] = progress.step, progress.best_step
+        with publish(settings.output, overwrite=settings.overwrite) as folder:
+            save_recommender(
+                folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder,
+            )
+            (folder / "train_config.yaml").write_text(settings_yaml(settings), encoding="utf-8")
+            for name in ("log.jsonl", "tensorboard"):
+                source = scratch_of(settings.output) / name
+                if source.exists():
+                    (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+        shutil.rmtree(scratch_of(settings.output))
+        log.info("wrote %s", settings.output)
+        sys.stdout.write(json.dumps({"output": str(settings.output), "steps": progress.step, "valid": card["valid"]}) + "\n")
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def check_isolation(model: LanguageModel, mixture: Mixture) -> None:
+    """Raises ValueError where a token of one packed example moves another's hidden states: such a family can't be trained packed."""
+    batch = mixture.batch(0).to(model.device)
+    row = int((batch.example.max(dim=1).values > 0).long().argmax())
+    others = batch.example[row] != 0
+    changed = batch.tokens[row : row + 1].clone()
+    changed[0, others] = (changed[0, others] + 1) % model.vocabulary_size
+    if not bool(others.any()) or int(batch.example[row].max()) < 1:
+        return  # nothing is packed together
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        mask = batch.mask()[row : row + 1]
+        before, after = (model.hidden(t, batch.positions[row : row + 1], mask) for t in (batch.tokens[row : row + 1], changed))
+    model.train(training)
+    moved = float((before - after)[0, ~others].abs().max())
+    if moved > 1e-4 * float(before.abs().max()):
+        raise ValueError(f"{type(model.base).__name__} lets packed examples see each other (hidden states moved by {moved:.2g}); this family can't be trained here")
+
+
+def about_run(settings: Settings, corpus: Corpus, accelerator: Accelerator, *, base: str) -> dict[str, object]:
+    """What a model folder says of how it was made."""
+    return {
+        "base": base, "base_revision": settings.model.revision, "corpus": str(settings.data.corpus), "data_hash": corpus.data_hash, "audit_hash": audit_hash(corpus), "seed": settings.seed,
+        "split": dict(corpus.split), "precision": accelerator.mixed_precision, "command": shlex.join(sys.argv), "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes the figures."""
+    return {"llmrec": llmrec.__version__, **{name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "accelerate")}}
+
+
+def fingerprint_of(settings: Settings, corpus: Corpus, accelerator: Accelerator) -> dict[str, object]:
+    """What must not change between the parts of one run."""
+    flat: dict[str, object] = {"data_hash": corpus.data_hash, "precision_used": accelerator.mixed_precision}
+
+    def walk(prefix: str, value: object) -> None:
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            if isinstance(inner, dict) and key != "tasks":
+                walk(f"{prefix}{key}.", inner)
+            elif f"{prefix}{key}" not in ("output", "overwrite", "processes", "threads", "checkpoint_steps", "data.corpus"):
+                flat[f"{prefix}{key}"] = inner
+
+    walk("", yaml.safe_load(settings_yaml(settings)))
+    return flat
+
+
+def settings_yaml(settings: Settings) -> str:
+    """The resolved settings as the YAML that reads back the same."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
+
+
+def corpus_texts(corpus: Corpus, prompts: Path) -> Iterator[str]:
+    """What the built-in tokenizer is trained on: the words of prompts, items and train reviews; of reviews at most MAX_REVIEWS."""
+    for path in sorted(prompts.glob("*.yaml")):
+        yield from [path.read_text(encoding="utf-8")] * 2
+    yield from item_texts(corpus)
+    log = corpus.interactions.part(TRAIN).frame
+    for name in ("review", "summary", "query", *corpus.interactions.context):
+        if name in log.columns:
+            yield from log[name].drop_nulls().head(MAX_REVIEWS).to_list()
+
+
+def _validation(phase: PhaseSettings, timelines: Timelines, seed: int, recommender) -> Validation | None:
+    task_name, _, metric = phase.validation.metric.partition("/")
+    if task_name not in TASKS or not metric:
+        raise ValueError(f"validation.metric is {phase.validation.metric!r}; expected TASK/METRIC, such as next_item/ndcg@10. Tasks: {', '.join(TASKS)}")
+    task = TASKS[task_name]
+    held_out = task.held_out(timelines, VALID, seed) if task.reason_absent(timelines.corpus) is None else []
+    if not held_out:
+        log.info("no validation: the corpus has no held-out questions for %s; the last step is kept", task_name)
+        return None
+    return Validation(Exam(task_name, task.family, tuple(held_out), candidates=task.candidates, part=VALID, seed=seed).of_users(phase.validation.limit), metric, recommender)
