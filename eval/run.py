@@ -13,7 +13,7 @@ import shlex
 import sys
 from pathlib import Path
 
-USAGE, BAD_DATA, BAD_MODEL, BAD_FIGURES = 2, 3, 4, 7
+BAD_FIGURES = 7
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,51 +23,47 @@ def main(arguments: list[str] | None = None) -> int:
 
     # After the arguments are read: --help must answer without torch or polars.
     from llmrec.baselines import BASELINES
-    from llmrec.evaluation import Report
     from llmrec.interactions import Corpus
-    from llmrec.recommender import Recommender
+    from llmrec.launch import DATA, MODEL, USAGE
+    from llmrec.recommender import Recommender, audit_hash
     from llmrec.report import print_table, read_training_logs, versions, write_report
-    from llmrec.tasks import TASKS
     from llmrec.timelines import Timelines
 
-    from .suite import RANDOM, NullRunError, Suite, evaluate_suite
+    from .suite import NullRunError, Suite, evaluate_suite
 
     try:
-        baselines = [f"baselines={','.join(options.baseline)}"] if options.baseline else []
-        suite = Suite.load(options.suite, [*options.settings, *baselines])
+        suite = Suite.load(options.suite, [*options.settings, *([f"baselines={','.join(options.baseline)}"] if options.baseline else [])])
     except (FileNotFoundError, ValueError) as error:
         return _fail(error, USAGE)
-    folders = _named(options.model, {RANDOM, *BASELINES})
     models: dict[str, Recommender] = {}
-    for name, folder in folders.items():
+    for name, folder in _named(options.model, taken=set(BASELINES)).items():
         try:
-            models[name] = Recommender.from_pretrained(folder)
+            models[name] = Recommender.from_pretrained(folder, wording=suite.wording, batch_tokens=suite.batch_tokens)
         except (OSError, ValueError, KeyError) as error:
-            return _fail(f"{folder} cannot be loaded: {error}", BAD_MODEL)
-    place = suite.corpus or next((card["corpus"] for card in (model.card for model in models.values()) if card.get("corpus")), None)
+            return _fail(f"the model {folder} cannot be loaded: {error}", MODEL)
+    place = suite.corpus or next((str(card["corpus"]) for card in (model.card for model in models.values()) if Path(str(card.get("corpus"))).is_dir()), None)
     if place is None:
-        return _fail("no corpus is named, neither by the model nor by the suite; add data.corpus=DIR", USAGE)
+        return _fail("no corpus: the suite names none and the model's is not here any more; add data.corpus=DIR", USAGE)
     try:
         corpus = Corpus.load(Path(place))
     except (OSError, ValueError, KeyError) as error:
-        return _fail(error, BAD_DATA)
+        return _fail(error, DATA)
     for name, model in models.items():
-        if model.card.get("data_hash") not in (None, corpus.data_hash):
-            print(f"{name} was made with other data (hash {model.card['data_hash']}, this corpus {corpus.data_hash}): it may have been trained on what it is asked here", file=sys.stderr)
+        if model.card.get("data_hash") != corpus.data_hash:
+            print(f"{name} was made with other data (hash {model.card.get('data_hash')}) than {place} ({corpus.data_hash}): it may have been trained on what it is asked here", file=sys.stderr)
 
-    command = f"python -m eval.run {shlex.join(given)}"
-    about = {
-        "command": command, "data_hash": corpus.data_hash, "audit_hash": str(dict(corpus.report.get("audit") or {}).get("hash", "")), "versions": versions(),
-        "models": list(models), "corpus": corpus.name, "seed": suite.seed, "training": read_training_logs(folders),
-    }
     fault = None
     try:
-        report = evaluate_suite(suite, Timelines.of(corpus), models, tasks=TASKS, baselines=BASELINES, folder=options.out)
+        report = evaluate_suite(suite, Timelines.of(corpus), models, folder=options.out)
     except NullRunError as error:
         report, fault = error.report, str(error)
     except ValueError as error:
         return _fail(error, USAGE)
-    write_report(report, {**about, "fault": fault}, options.out)
+    about = {
+        "command": f"python -m eval.run {shlex.join(given)}", "data_hash": corpus.data_hash, "audit_hash": audit_hash(corpus), "versions": versions(),
+        "corpus": corpus.name, "models": list(models), "seed": suite.seed, "fault": fault, "training": read_training_logs(dict(zip(models, options.model))),
+    }
+    write_report(report, about, options.out)
     print_table(report, list(models))
     print(f"\n{options.out / 'report.html'}", file=sys.stderr)
     return _fail(fault, BAD_FIGURES) if fault else 0
@@ -83,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _named(folders: list[Path], taken: set[str]) -> dict[str, Path]:
+def _named(folders: list[Path], *, taken: set[str]) -> dict[str, Path]:
     """Each folder under a name of its own that can stand in a file name: the folder's, with a number where it is taken."""
     named: dict[str, Path] = {}
     for folder in folders:

@@ -8,45 +8,26 @@ from __future__ import annotations
 import difflib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Protocol
 
 import yaml
 
+from llmrec.baselines import BASELINES
+from llmrec.baselines.baseline import Baseline
 from llmrec.evaluation import Background, Report, best_model, compare, evaluate
 from llmrec.exam import Exam, Predictor
 from llmrec.interactions import PARTS, TEST, Corpus
 from llmrec.metrics.statistic import RESAMPLES
-from llmrec.predictions import HeldOut
+from llmrec.tasks import TASKS, Task
 from llmrec.timelines import Timelines
 
-from .null_run import RandomModel, null_fault
+from .null_run import null_fault
 
 ALL = "all"
 RANDOM = "random"
 SUITES = Path(__file__).parent / "suites"
-
-
-class ExamTask(Protocol):
-    """What a suite needs to know of a task."""
-
-    name: str
-    family: str
-    candidates: bool
-
-    def reason_absent(self, corpus: Corpus) -> str | None: ...
-
-    def held_out(self, timelines: Timelines, part: str, seed: int) -> Sequence[HeldOut]: ...
-
-
-class Baseline(Predictor, Protocol):
-    """What a suite needs to know of a baseline: its tasks, and that it learns from train."""
-
-    tasks: Sequence[str]
-
-    def fit(self, timelines: Timelines, seed: int, /) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -60,7 +41,8 @@ class Suite:
     limit: int = 0
     seed: int = 0
     language: str | None = None
-    batch_tokens: int | None = None
+    wording: str = "seen"
+    batch_tokens: int = 16_384
     resamples: int = RESAMPLES
 
     @classmethod
@@ -93,9 +75,9 @@ class NullRunError(Exception):
 
 def evaluate_suite(
     suite: Suite, timelines: Timelines, models: Mapping[str, Predictor], *,
-    tasks: Mapping[str, ExamTask], baselines: Mapping[str, Callable[[], Baseline]], folder: Path,
+    folder: Path, tasks: Mapping[str, Task] = TASKS, baselines: Mapping[str, type[Baseline]] = BASELINES,
 ) -> Report:
-    """Asks every model, baseline and the random model the questions of every task; saves predictions in `folder`/predictions and returns what they score.
+    """Asks every model and baseline the questions of every task, and the random baseline too, chosen or not; saves predictions in `folder`/predictions and returns what they score.
 
     A model is asked the tasks in its `tasks`, if it has that attribute, else all of them. Baselines are fitted once, on train. Each model is compared with the best baseline of the task.
 
@@ -103,11 +85,12 @@ def evaluate_suite(
         NullRunError: the random model is far above chance, once everything is measured.
         ValueError: a name in the suite is not one of the tables', or there is nothing to ask.
     """
-    taken = sorted(set(models) & {RANDOM, *baselines})
+    taken = sorted(set(models) & set(baselines))
     if taken:
         raise ValueError(f"a model is named {taken[0]!r}, as a baseline is; give it another name, for predictions are kept by name")
     chosen = _chosen(suite.tasks, tasks, "task")
-    fitted = _Fitted(timelines, {name: baselines[name] for name in _chosen(suite.baselines, baselines, "baseline")}, suite.seed)
+    wanted = {*_chosen(suite.baselines, baselines, "baseline"), RANDOM}
+    fitted = _Fitted(timelines, {name: kind for name, kind in baselines.items() if name in wanted}, suite.seed)
     background = Background.of(timelines)
     report, faults = Report(), []
     for exam in _exams(suite, timelines, [tasks[name] for name in chosen]):
@@ -115,7 +98,7 @@ def evaluate_suite(
         if not entrants:
             _say(f"{exam.task}: left out, no model was made with it")
             continue
-        entrants |= fitted.serving(exam.task) | {RANDOM: RandomModel(timelines.corpus, seed=suite.seed)}
+        entrants |= fitted.serving(exam.task)
         found = Report()
         for name, model in entrants.items():
             found += _measured(model, name, exam, folder / "predictions", background, suite.resamples)
@@ -131,7 +114,7 @@ def evaluate_suite(
 class _Fitted:
     """Baselines, fitted when first needed and kept for the next task."""
 
-    def __init__(self, timelines: Timelines, classes: Mapping[str, Callable[[], Baseline]], seed: int):
+    def __init__(self, timelines: Timelines, classes: Mapping[str, type[Baseline]], seed: int):
         self.timelines, self.classes, self.seed = timelines, classes, seed
         self.fitted: dict[str, Baseline | None] = {}
 
@@ -144,18 +127,17 @@ class _Fitted:
         if name not in self.fitted:
             start = time.monotonic()
             try:
-                baseline = self.classes[name]()
-                baseline.fit(self.timelines, self.seed)
+                baseline = self.classes[name]().fit(self.timelines, seed=self.seed)
                 _say(f"baseline {name}: fitted in {time.monotonic() - start:.1f} s")
             except ImportError as error:
                 # A baseline behind an extra that is not installed: the others are still worth measuring.
                 baseline = None
-                _say(f"baseline {name}: left out, {error}. Install the extra: pip install 'llmrec[baselines]'")
+                _say(f"baseline {name}: left out. {error}")
             self.fitted[name] = baseline
         return self.fitted[name]
 
 
-def _exams(suite: Suite, timelines: Timelines, tasks: Sequence[ExamTask]) -> Iterator[Exam]:
+def _exams(suite: Suite, timelines: Timelines, tasks: Sequence[Task]) -> Iterator[Exam]:
     for task in tasks:
         reason = task.reason_absent(timelines.corpus)
         held_out = () if reason else tuple(task.held_out(timelines, suite.part, suite.seed))
@@ -186,14 +168,12 @@ def _compared(exam: Exam, found: Report, models: Sequence[str], folder: Path, re
 
 
 def _chosen(names: tuple[str, ...] | str, table: Mapping[str, object], noun: str) -> list[str]:
-    """The names a suite asks for, in the table's order. `random` is no baseline one can choose: it is always run."""
-    if names == ALL:
-        return [name for name in table if name != RANDOM]
-    for name in names:
+    """The names a suite asks for, in the table's order."""
+    for name in names if names != ALL else ():
         if name not in table:
             close = difflib.get_close_matches(name, table, n=1)
             raise ValueError(f"unknown {noun} {name!r}{f'; did you mean {close[0]!r}?' if close else ''}. Available: {', '.join(table)}")
-    return [name for name in table if name in names and name != RANDOM]
+    return [name for name in table if names == ALL or name in names]
 
 
 def _flatten(settings: Mapping[str, object]) -> dict[str, object]:
@@ -220,11 +200,13 @@ def _checked(key: str, value: object) -> object:
         if names is None or not all(isinstance(name, str) for name in names):
             raise ValueError(f"{key} is {value!r}; expected `all` or a list of names")
         return tuple(name.strip() for name in names)
-    if key in ("limit", "seed", "resamples") or (key == "batch_tokens" and value is not None):
+    if key in ("limit", "seed", "resamples", "batch_tokens"):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ValueError(f"{key} is {value!r}; expected a whole number, 0 or more")
     if key == "part" and value not in PARTS:
         raise ValueError(f"part is {value!r}; expected one of {', '.join(PARTS)}")
+    if key == "wording" and value not in ("seen", "unseen"):
+        raise ValueError(f"wording is {value!r}; expected seen or unseen")
     if key in ("data.corpus", "language"):
         return None if value is None else str(value)
     return value

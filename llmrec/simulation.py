@@ -10,7 +10,7 @@ plots can ask what the truth was.
 
     click     sigmoid(base + taste + quality + context + promotion + relation to the last clicks + query - slot)
     purchase  given a click: sigmoid(base + taste + quality - price + promotion)
-    rating    given a purchase: ordered logit, P(rating >= k) = sigmoid(1.5 * (taste + quality + the user's leniency) - threshold k)
+    rating    given a purchase: ordered logit, P(rating >= k) = sigmoid(slope * (taste + quality + the user's leniency) - threshold k)
 
 An item's latent vector is the weighted sum of the vectors of its attributes and a small remainder, so text tells most of what taste sees.
 A user is shown an item at most once: the answer to an impression is then the click that follows it, and nothing later.
@@ -45,7 +45,8 @@ DIMENSIONS = 16
 FACTS = ("genre", "genre", "mood", "mood", "creator", "subject", "subject", "length", "pace")  # what each of an item's fact places holds
 FACT_WEIGHTS = np.array([0.65, 0.45, 0.50, 0.35, 0.50, 0.30, 0.30, 0.30, 0.25])  # how much of the latent vector each makes: about 0.9 of its variance
 REMAINDER = 0.30
-MAX_SESSIONS, MAX_SLOTS, CANDIDATES = 60, 8, 8
+MAX_SESSIONS, MAX_SLOTS = 60, 8
+CANDIDATES, SPARE = 8, 4  # drawn for a slot by its policy, and at random in case all of those were seen
 SUCCESSORS_NEAR, SUCCESSORS_FAR = 10, 3  # related items kept per item: in its own scenario, and in each other one
 CLICK_BASE, PURCHASE_BASE = -2.4, -0.75
 TASTE_CLICK = 0.8
@@ -107,7 +108,7 @@ def write_world(folder: Path, *, users: int = 1500, items: int = 400, seed: int 
         for first in range(0, users, users_per_chunk):
             log, truth_rows = world.simulate(first, min(first + users_per_chunk, users))
             log.write_csv(file, include_header=first == 0)
-            truth_rows.with_columns(pl.col("row") + rows).write_parquet(parts / f"{first:012d}.parquet")
+            truth_rows.with_columns(pl.col("row") + rows).write_parquet(parts / f"{first:012d}.parquet", compression="uncompressed")
             rows += len(log)
             progress.update(min(users_per_chunk, users - first))
     pl.scan_parquet(sorted(parts.glob("*.parquet"))).sink_parquet(folder / "truth.parquet", row_group_size=1 << 18, maintain_order=True)
@@ -149,7 +150,7 @@ class World:
         return {"users": self.users, "items": len(self.shelf), "seed": self.seed, "days": self.days}
 
     def simulate(self, first: int, stop: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The log and the truth of users number `first` to `stop - 1`, users in order, each by time; `row` of the truth counts from the first row of this log."""
+        """The log and the truth of users number `first` to `stop - 1`, users in order, each by time; the truth's `row` counts from this log's first."""
         people = People.meet(range(first, stop), seed=self.seed, days=self.days, items=len(self.shelf))
         shown, queries = _live(people, self.shelf)
         return _tables(shown, queries, people, self.shelf)
@@ -286,7 +287,11 @@ def _tell(rng: np.random.Generator, scenario: int, count: int, taken: set[str]) 
         for volume in range(1, volumes + 1):
             if scenario == 1 or volume == 1:
                 title = _unique(rng, main, taken)
-            named = f"{title} {ROMAN[volume]}" if scenario == 0 and volume > 1 else f"{title}: {_capital(_article(series))}" if scenario == 1 and series else title
+            named = title
+            if scenario == 0 and volume > 1:
+                named = f"{title} {ROMAN[volume]}"
+            elif scenario == 1 and series:
+                named = f"{title}: {_capital(_article(series))}"
             taken.add(title)
             other = _one(rng, [s for s in STORIES[genres[-1]].subjects if s != subject])
             things.append(Thing(
@@ -324,7 +329,8 @@ def _unique(rng: np.random.Generator, genre: str, taken: set[str]) -> str:
     words = STORIES[genre]
     for attempt in range(60):
         first, second = _some(rng, words.nouns, 2)
-        title = _one(rng, TITLES).format(quality=_one(rng, words.qualities), noun=first, other=second, place=_one(rng, PLACE_NAMES), name=_one(rng, FIRST_NAMES))
+        quality, place, name = _one(rng, words.qualities), _one(rng, PLACE_NAMES), _one(rng, FIRST_NAMES)
+        title = _one(rng, TITLES).format(quality=quality, noun=first, other=second, place=place, name=name)
         if attempt >= 20:
             title += f", or the {_one(rng, words.qualities)} {second}"
         if title not in taken:
@@ -486,7 +492,7 @@ class People:
     """A chunk of n users: who they are and when they come.
 
     base, turn: (n, DIMENSIONS) a user's taste starts at `base` and turns toward `turn` by `drift` (n,) radians over the days; own: (n, 3, DIMENSIONS), what is
-    particular to each scenario.   leniency, thrift, appetite: (n,) added to ratings, weight of the price, added to purchases.   fondness: (n, 3) for the scenarios.
+    particular to each scenario.   leniency, thrift, appetite: (n,) added to ratings, weight of the price, added to purchases.   fondness: (n, 3) of scenarios.
     habit: (n,) row of HOURS.   seeks, talks: (n,) chance of a search in a session and of a review with a rating.   hides: (n,) keeps the place to themself.
     begins: (n, MAX_SESSIONS) float64, session starts in seconds after EPOCH, ascending, inf where there are no more.
     """
@@ -567,15 +573,18 @@ def _live(people: People, shelf: Shelf) -> tuple[pl.DataFrame, list[str]]:
         session = _open(people, shelf, life, rows, number)
         for slot in range(MAX_SLOTS):
             here = np.flatnonzero(slot < session.slots)
-            items, arm = _choose(people, shelf, life, session, here, slot)
-            here, items, arm = here[items >= 0], items[items >= 0], arm[items >= 0]  # a catalogue seen through shows nothing more
-            pieces.append(_show(people, shelf, life, session, here, items, arm, slot))
+            items = _choose(people, shelf, life, session, here, slot)
+            left = items >= 0  # a catalogue seen through shows nothing more
+            pieces.append(_show(people, shelf, life, session, here[left], items[left], slot))
     return pl.DataFrame({name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}), life.queries
 
 
 @dataclass(frozen=True)
 class Life:
-    """What changes while n users live: arrays written in place. seen: (n, I) bool; last, before: (n,) the last two clicked items, -1 for none; clock: (n,) seconds."""
+    """What changes while n users live, as arrays written in place.
+
+    seen: (n, I) bool.   last, before: (n,) the last two clicked items, -1 for none.   clock: (n,) seconds after EPOCH.   queries: all that were typed.
+    """
 
     seen: np.ndarray
     last: np.ndarray
@@ -590,7 +599,11 @@ class Life:
 
 @dataclass(frozen=True)
 class Session:
-    """One session each of m users. rows: (m,) who.  tastes: (m, DIMENSIONS).  cues: (m, CUES).  focus, focus_slot: (m,) the item a search is for, -1 without one, and where it is shown.  query: (m,) its number."""
+    """Session number `number` of m users, who are the `rows` (m,) of their chunk; every array has m rows.
+
+    tastes: (m, DIMENSIONS).   cues: (m, CUES).   focus, focus_slot: the item a search is for (-1 without one) and the slot that shows it.   query: its number.
+    place, device, weekday, scenario: index into their constant.   slots: how many items are shown.   day: since EPOCH, with its fraction.
+    """
 
     number: int
     rows: np.ndarray
@@ -623,7 +636,8 @@ def _open(people: People, shelf: Shelf, life: Life, rows: np.ndarray, number: in
     for m in np.flatnonzero(focus >= 0):
         query[m] = len(life.queries)
         life.queries.append(_query(Wheel(int(bits[m])), shelf, int(focus[m]), int(life.last[rows[m]]), _occasion(cues[m])))
-    return Session(number, rows, day, hour, weekday, place, device, scenario, 4 + (5 * u[:, 5]).astype(int), cues, tastes, focus, (3 * u[:, 6]).astype(int), query)
+    slots, focus_slot = 4 + (5 * u[:, 5]).astype(int), (3 * u[:, 6]).astype(int)
+    return Session(number, rows, day, hour, weekday, place, device, scenario, slots, cues, tastes, focus, focus_slot, query)
 
 
 def _where(habit: np.ndarray, hour: np.ndarray, weekday: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -642,7 +656,7 @@ def _cues(hour: np.ndarray, weekday: np.ndarray, device: np.ndarray, place: np.n
 
 
 def _scenario(fondness: np.ndarray, shelf: Shelf, last: np.ndarray, cues: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """The scenario of a session: with chance 0.45 that of the last click, else by fondness: books on the way, films on the television, kitchen at the weekend."""
+    """The scenario of a session: with chance 0.45 that of the last click, else by fondness (books on the way, films on the television, kitchen at the weekend)."""
     commute, weekend, tv = (cues[:, CUES.index(name)] for name in ("commute", "weekend", "tv"))
     weight = fondness * np.stack([1 + 1.5 * tv, 1 + 0.8 * commute - 0.7 * tv, 1 + 0.8 * weekend - 0.5 * tv], axis=1)
     drawn = np.minimum((v[:, None] * weight.sum(axis=1, keepdims=True) > np.cumsum(weight, axis=1)).sum(axis=1), len(SCENARIOS) - 1)
@@ -672,35 +686,43 @@ def _allowed(shelf: Shelf, life: Life, rows: np.ndarray, scenario: np.ndarray, d
     return here & ~life.seen[rows[:, None], items] & (shelf.release[items] <= day[:, None])
 
 
-def _choose(people: People, shelf: Shelf, life: Life, session: Session, here: np.ndarray, slot: int) -> tuple[np.ndarray, np.ndarray]:
-    """The item shown in this slot of the sessions `here` (-1: none is left) and the policy that chose it. A search shows its focus in one of the first three slots, else what is like it."""
-    rows, scenario, day = session.rows[here], session.scenario[here], session.day[here]
-    u = people.dice.throw(SLOT, session.number * MAX_SLOTS + slot, lanes=CANDIDATES + 4, rows=rows)
-    focus = session.focus[here]
+def _choose(people: People, shelf: Shelf, life: Life, session: Session, here: np.ndarray, slot: int) -> np.ndarray:
+    """The item shown in this slot of the sessions `here`, -1 where none is left: the first allowed of some drawn by the policy, or the most liked of them.
+
+    A search shows its focus in one of the first three slots, and mostly what is related to it in the others.
+    """
+    rows, scenario, day, focus = session.rows[here], session.scenario[here], session.day[here], session.focus[here]
+    u = people.dice.throw(SLOT, session.number * MAX_SLOTS + slot, lanes=CANDIDATES + SPARE + 2, rows=rows)
+    draws, spare, pick, fallback = u[:, :CANDIDATES], u[:, CANDIDATES:-2], u[:, -2], u[:, -1]
     searching = focus >= 0
     anchor = np.where(searching, focus, life.last[rows])
-    arm = np.searchsorted(np.cumsum(POLICY)[:-1], u[:, -1])
-    arm = np.where(searching & (u[:, -1] < 0.85), RELATED, np.where((arm == RELATED) & (anchor < 0), POPULAR, arm))
-    draws = u[:, :CANDIDATES]
-    span = (shelf.starts[scenario + 1] - shelf.starts[scenario])[:, None]
-    anywhere = shelf.starts[scenario][:, None] + (draws * span).astype(int)
-    related = shelf.successors[anchor[:, None], (draws**1.5 * shelf.successors.shape[1]).astype(int)]
-    candidates = np.where((arm == RELATED)[:, None], related, np.where((arm == POPULAR)[:, None], _popular(shelf, scenario, draws), anywhere))
-    wish = searching & (slot == session.focus_slot[here])
-    candidates[wish, 0], arm[wish] = focus[wish], RELATED
+    policy = np.searchsorted(np.cumsum(POLICY)[:-1], pick)
+    policy = np.where(searching & (pick < 0.85), RELATED, np.where((policy == RELATED) & (anchor < 0), POPULAR, policy))
+    candidates = np.concatenate([_anywhere(shelf, scenario, draws), _anywhere(shelf, scenario, spare)], axis=1)
+    popular, related, liked = (np.flatnonzero(policy == name) for name in (POPULAR, RELATED, TASTE))
+    candidates[popular, :CANDIDATES] = _popular(shelf, scenario[popular], draws[popular])
+    candidates[related, :CANDIDATES] = shelf.successors[anchor[related, None], (draws[related] ** 1.5 * shelf.successors.shape[1]).astype(int)]
+    sought = np.flatnonzero(searching & (slot == session.focus_slot[here]))
+    candidates[sought, 0] = focus[sought]
     allowed = _allowed(shelf, life, rows, scenario, day, candidates)
-    score = np.where(allowed, -np.arange(float(CANDIDATES)), -np.inf)
-    liked = np.flatnonzero(arm == TASTE)
-    score[liked] = np.where(allowed[liked], shelf.taste(session.tastes[here[liked]], candidates[liked]), -np.inf)
-    items = candidates[np.arange(len(rows)), score.argmax(axis=1)]
+    score = np.tile(-1000.0 - np.arange(CANDIDATES + SPARE), (len(rows), 1))
+    score[liked, :CANDIDATES] = shelf.taste(session.tastes[here[liked]], candidates[liked, :CANDIDATES])
+    score[sought, 0] = 0.0
+    items = candidates[np.arange(len(rows)), np.where(allowed, score, -np.inf).argmax(axis=1)]
     for m in np.flatnonzero(~allowed.any(axis=1)):  # seldom: everything drawn was seen, so any unseen item of the scenario
         block = np.arange(shelf.starts[scenario[m]], shelf.starts[scenario[m] + 1])
         left = block[_allowed(shelf, life, rows[[m]], scenario[[m]], day[[m]], block[None])[0]]
-        items[m], arm[m] = left[int(u[m, -2] * len(left))] if len(left) else -1, RANDOM
-    return items, arm
+        items[m] = left[int(fallback[m] * len(left))] if len(left) else -1
+    return items
 
 
-def _show(people: People, shelf: Shelf, life: Life, session: Session, here: np.ndarray, items: np.ndarray, arm: np.ndarray, slot: int) -> dict[str, np.ndarray]:
+def _anywhere(shelf: Shelf, scenario: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """(m, k) items of the scenario, each as likely."""
+    first, stop = shelf.starts[scenario][:, None], shelf.starts[scenario + 1][:, None]
+    return first + (u * (stop - first)).astype(int)
+
+
+def _show(people: People, shelf: Shelf, life: Life, session: Session, here: np.ndarray, items: np.ndarray, slot: int) -> dict[str, np.ndarray]:
     """What the users of the sessions `here` do with the items of this slot: the columns of one row each; `life` goes on."""
     rows, one, focus = session.rows[here], items[:, None], session.focus[here]
     u = people.dice.throw(OUTCOME, session.number * MAX_SLOTS + slot, lanes=9, rows=rows)
@@ -711,8 +733,9 @@ def _show(people: People, shelf: Shelf, life: Life, session: Session, here: np.n
         + PROMOTION_CLICK[promotion] + sought - SLOT_PENALTY * slot
     )
     taste = shelf.taste(session.tastes[here], one)[:, 0]
-    buy_logit = PURCHASE_BASE + 0.7 * taste + 0.4 * shelf.quality[items] + people.appetite[rows] - people.thrift[rows] * shelf.price[items] + PROMOTION_PURCHASE[promotion]
-    click_probability, purchase_probability = _sigmoid(logit), _sigmoid(buy_logit)
+    worth = people.appetite[rows] - people.thrift[rows] * shelf.price[items] + PROMOTION_PURCHASE[promotion]
+    click_probability = _sigmoid(logit)
+    purchase_probability = _sigmoid(PURCHASE_BASE + 0.7 * taste + 0.4 * shelf.quality[items] + worth)
     ratings = _ratings(0.9 * taste + 0.5 * shelf.quality[items] + people.leniency[rows])
     clicked = u[:, 0] < click_probability
     bought = clicked & (u[:, 1] < purchase_probability)
@@ -725,7 +748,7 @@ def _show(people: People, shelf: Shelf, life: Life, session: Session, here: np.n
     life.before[rows[clicked]] = life.last[rows[clicked]]
     life.last[rows[clicked]] = items[clicked]
     columns = {
-        "user": rows, "session": np.full(len(rows), session.number), "slot": np.full(len(rows), slot + 1), "item": items, "arm": arm, "stages": stages,
+        "user": rows, "session": np.full(len(rows), session.number), "slot": np.full(len(rows), slot + 1), "item": items, "stages": stages,
         "rating": 1 + (u[:, 3, None] > np.cumsum(ratings, axis=1)[:, :4]).sum(axis=1), "reviewed": rated & (u[:, 4] < people.talks[rows]),
         "promotion": promotion, "query": session.query[here], "click_probability": click_probability, "purchase_probability": purchase_probability,
     }
@@ -780,13 +803,21 @@ def _tables(shown: pl.DataFrame, queries: list[str], people: People, shelf: Shel
         "slot": rows["slot"],
     })
     names = ["click_probability", "purchase_probability", *(f"rating_{k}" for k in range(1, 6))]
-    truth_rows = pl.concat([log.select("user_id", "item_id", "event"), rows.select(names)], how="horizontal").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
     expected = pl.sum_horizontal(k * pl.col(f"rating_{k}") for k in range(1, 6))
-    return log, truth_rows.filter(pl.Series((stage == 0) | rated)).with_columns(expected_rating=expected).with_columns(pl.col(*names, "expected_rating").round(6))
+    truth_rows = (
+        pl.concat([log.select("user_id", "item_id", "event"), rows.select(names)], how="horizontal")
+        .with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+        .filter(pl.Series((stage == 0) | rated)).with_columns(expected_rating=expected)
+        .with_columns(pl.col(*names, "expected_rating").round(6))
+    )
+    return log, truth_rows
 
 
 class Wheel:
-    """A small stream of choices for one text, from one 64-bit number: Knuth's MMIX congruential generator, its high bits (The Art of Computer Programming 2, 3.3.4)."""
+    """A small stream of choices for one text, from one 64-bit number.
+
+    Source: the high bits of the MMIX congruential generator, Knuth, The Art of Computer Programming 2, section 3.3.4.
+    """
 
     def __init__(self, state: int):
         self.state = state
@@ -811,8 +842,8 @@ def _query(wheel: Wheel, shelf: Shelf, focus: int, last: int, occasion: str) -> 
     kitchen = thing.scenario == 2
     topics = [topic.split(" ", 1)[1] if topic.startswith(("a ", "an ", "the ")) else topic for topic in thing.subjects]
     fields = {
-        "genre": thing.genres[0], "mood": thing.moods[wheel.turn(len(thing.moods))], "creator": thing.creator, "topic": wheel.one(topics), "use": thing.subjects[1],
-        "subject": wheel.one(thing.subjects), "noun": thing.noun, "nouns": "books" if thing.noun == "book" else "films",
+        "genre": thing.genres[0], "mood": wheel.one(thing.moods), "creator": thing.creator, "topic": wheel.one(topics),
+        "use": thing.subjects[1], "subject": wheel.one(thing.subjects), "noun": thing.noun, "nouns": "books" if thing.noun == "book" else "films",
         "verb": "read" if thing.noun == "book" else "watch",
         "length": thing.length, "pace": thing.pace, "material": thing.subjects[0], "occasion": occasion,
         "like": shelf.things[last].title if last >= 0 and last < shelf.starts[2] else "",
@@ -831,7 +862,8 @@ def _reviews(shown: pl.DataFrame, people: People, shelf: Shelf) -> tuple[list[st
     reviews: list[str | None] = [None] * len(shown)
     summaries: list[str | None] = [None] * len(shown)
     places = np.flatnonzero(shown["reviewed"].to_numpy())
-    table = {name: shown[name].to_numpy()[places] for name in ("user", "session", "slot", "item", "rating", "day", "hour", "weekday", "device", "place", "scenario")}
+    columns = ("user", "session", "slot", "item", "rating", "day", "hour", "weekday", "device", "place", "scenario")
+    table = {name: shown[name].to_numpy()[places] for name in columns}
     tastes = people.tastes(table["user"], table["day"], table["scenario"])
     weights = FACT_WEIGHTS * (shelf.vectors[shelf.facts[table["item"]]] * tastes[:, None, :]).sum(axis=-1)
     cues = _cues(table["hour"], table["weekday"], table["device"], table["place"])
@@ -873,7 +905,7 @@ def _review(wheel: Wheel, thing: Thing, rating: int, told: list[tuple[str, str]]
         sentences.append(wheel.one(REASONS[mood]).format(y=_liking(reason, thing)))
     elif closing == 3:
         sentences.append(wheel.one(MOMENTS[mood]).format(m=occasion))
-    fields = {**_nouns(thing), "mood": thing.moods[wheel.turn(len(thing.moods))]}
+    fields = {**_nouns(thing), "mood": wheel.one(thing.moods)}
     summary = wheel.one(SUMMARIES[rating]).format(**fields)
     return " ".join(f"{_capital(sentence)}." for sentence in sentences), _capital(summary)
 
@@ -1140,7 +1172,7 @@ KITCHEN_BLAME = {
         "{x} does not listen to its customers"),
     "material": (
         "the {x} stained within a week", "the {x} feels flimsy", "{x} was the wrong choice for me", "the {x} is a pain to clean",
-        "I should have avoided {x}", "the {x} chipped at once"),
+        "I should have avoided {x}", "the {x} let me down"),
     "use": (
         "it is no help with {x}", "I bought it for {x} and regret it", "for {x} it is useless", "it fails when it comes to {x}",
         "it was meant for {x} and sits in a drawer"),

@@ -82,3 +82,40 @@ def toy_vocabulary(toy_tokenizer):
     from llmrec.vocabulary import Vocabulary
 
     return Vocabulary(Tokenizer.from_str(toy_tokenizer.backend_tokenizer.to_str()), size=len(toy_tokenizer), start=1, end=2)
+
+
+@pytest.fixture(params=["atomic", "semantic", "title"])
+def toy_parts(request, toy_corpus, toy_llama, toy_vocabulary):
+    """Model, composer, mixture and objective of all tasks on the toy corpus, for each index."""
+    return make_parts(request.param, toy_corpus, toy_llama, toy_vocabulary)
+
+
+def make_parts(scheme, corpus, lm, vocabulary, **shares):
+    from types import SimpleNamespace
+
+    import torch
+
+    from llmrec.assets import folder_of
+    from llmrec.composer import Composer
+    from llmrec.content import content_vectors
+    from llmrec.indexing import Material, build_index
+    from llmrec.mixture import Mixture
+    from llmrec.model import LanguageModel
+    from llmrec.objective import Objective
+    from llmrec.recommender import load_task_templates
+    from llmrec.tasks import TASKS
+    from llmrec.timelines import Timelines
+
+    content = content_vectors(corpus, size=8)
+    index = build_index(scheme, Material(corpus.catalog.titles, content.vectors, vocabulary, 0))
+    torch.manual_seed(5)
+    model = LanguageModel(lm, vocabulary_size=vocabulary.size, new_tokens=index.new_tokens, content=index.vectors)
+    composer = Composer(vocabulary, corpus.catalog, index.space(corpus.catalog.item_ids, vocabulary.size), rating_scale=corpus.rating_scale, max_prompt_tokens=300)
+    model.set_spaces(composer.spaces)
+    timelines = Timelines.of(corpus)
+    shares = shares or {name: 1.0 for name, task in TASKS.items() if task.reason_absent(corpus) is None}
+    templates = {name: load_task_templates(folder_of("prompts"), name) for name in shares}
+    bound = {name: TASKS[name].bind(timelines, seed=0) for name in shares}
+    mixture = Mixture(bound, templates, composer, shares, batch_tokens=2000, row_tokens=400, languages=["en", "zh"], seed=0)
+    objective = Objective(model, spaces=mixture.spaces, num_tasks=len(mixture.names))
+    return SimpleNamespace(model=model, composer=composer, mixture=mixture, objective=objective, templates=templates, index=index, timelines=timelines, content=content)

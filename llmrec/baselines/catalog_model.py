@@ -59,10 +59,15 @@ class CatalogModel(Baseline):
         rows = np.arange(len(scores)) if allowed is None else np.flatnonzero(allowed)
         scores = scores[rows]
         if len(rows) > request.k:
-            # Everything at least as good as the k-th, so that ties at the edge are decided by the order below and not by the partition.
-            good = scores >= np.partition(scores, len(scores) - request.k)[len(scores) - request.k]
+            # Many models score nearly all items alike, at the least score; partitioning those many equals is 50 times slower than leaving them out.
+            raised = scores[scores > scores.min()]
+            edge = np.partition(raised, len(raised) - request.k)[len(raised) - request.k] if len(raised) >= request.k else scores.min()
+            good, tied = np.flatnonzero(scores > edge), np.flatnonzero(scores == edge)
+            room = request.k - len(good)
+            # Of those level with the k-th, the first in the order of ties; partitioned too, for they may be nearly all items.
+            good = np.concatenate([good, tied[np.argpartition(self._places[rows[tied]], room - 1)[:room]]])
             rows, scores = rows[good], scores[good]
-        order = np.lexsort((self._places[rows], -scores))[:request.k]
+        order = np.lexsort((self._places[rows], -scores))
         return Prediction(
             id=request.id, task=request.task, user_id=request.user_id, skipped=skipped, truncated=len(order) < request.k,
             item_ids=[self.catalog.item_ids[i] for i in rows[order].tolist()], scores=scores[order].tolist(),

@@ -25,17 +25,18 @@ _WORD = re.compile(rf"[{_CHINESE}]|[^\W_{_CHINESE}]+")
 
 # Words that are frequent in reviews and say nothing about an item: function words, verdicts, and the talk of buying and rating.
 NOT_FEATURES = frozenset("""
-about above actually after again against all almost already also although always and another any anyone anything are aren around ask away back because become been before being below
-best better between both but buy buying bought came can cannot come could couldn day days did didn different does doesn doing don done down during each either else enough especially
-ever every everyone everything fact far feel few find first five for found four from full gave get gets getting give given goes going gone good got great had hadn half happy has hasn
-have haven having her here hers him his hope how however into isn item items its itself just keep kind knew know last least left less let like liked little long look looked looking looks lot
-lots love loved made make makes making many may maybe mean might mine more most much must myself need needed needs never new next nice not nothing now off okay old once one only onto
-order ordered other others otherwise our ours out over own part people perfect perfectly person place please pretty probably product products purchase purchased put quite rather
-read really reason recommend recommended review reviews right said same saw say says second see seem seems seen set several shall she should shouldn since some someone something
-soon star stars still such sure take taken tell than that the their theirs them then there these they thing things think this those though thought three through time times too took
-total tried try trying two under until upon use used useful user uses using usually very want wanted was wasn way week weeks well went were weren what when where whether which while who
-whole whom whose why will with within without won work worked working works worth would wouldn year years yes yet you your yours
-amazing awesome bad excellent fine wonderful terrible fantastic worse worst
+about above actually after again against all almost already also although always amazing and another any anyone anything are aren around ask away awesome back
+bad because become been before being below best better between both bought but buy buying came can cannot come could couldn day days did didn different does
+doesn doing don done down during each either else enough especially ever every everyone everything excellent fact fantastic far feel few find fine first five
+for found four from full gave get gets getting give given goes going gone good got great had hadn half happy has hasn have haven having her here hers him his
+hope how however into isn item items its itself just keep kind knew know last least left less let like liked little long look looked looking looks lot lots
+love loved made make makes making many may maybe mean might mine more most much must myself need needed needs never new next nice not nothing now off okay old
+once one only onto order ordered other others otherwise our ours out over own part people perfect perfectly person place please pretty probably product
+products purchase purchased put quite rather read really reason recommend recommended review reviews right said same saw say says second see seem seems seen
+set several shall she should shouldn since some someone something soon star stars still such sure take taken tell terrible than that the their theirs them
+then there these they thing things think this those though thought three through time times too took total tried try trying two under until upon use used
+useful user uses using usually very want wanted was wasn way week weeks well went were weren what when where whether which while who whole whom whose why will
+with within without won wonderful work worked working works worse worst worth would wouldn year years yes yet you your yours
 """.split())
 
 

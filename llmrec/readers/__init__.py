@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from llmrec.readers import amazon_reviews, collm, movielens, movietweetings, recbole, sequences, tallrec, taobao
+from llmrec.readers import amazon_reviews, collm, movielens, movietweetings, recbole, sequences, simulation, tallrec, taobao
 from llmrec.readers.raw import RawLog
 
 READERS: dict[str, Callable[..., RawLog]] = {
@@ -17,6 +17,7 @@ READERS: dict[str, Callable[..., RawLog]] = {
     "collm": collm.read,
     "tallrec": tallrec.read,
     "taobao": taobao.read,
+    "simulation": simulation.read,
 }
 
 # What each reader can be told beside the path: option -> one sentence.

@@ -28,7 +28,8 @@ from llmrec.interactions import OPTIONAL
 from llmrec.readers.raw import RawLog
 
 IDS = ("user_id", "item_id")
-STANDARD = (*IDS, *OPTIONAL, "part", "title")
+VALUES = ("event", *OPTIONAL, "part")
+STANDARD = (*IDS, *VALUES, "title")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 PARQUET = ".parquet"
@@ -55,8 +56,8 @@ def read(interactions: Path, items: Path | None = None, *, columns: Mapping[str,
     clash = sorted(set(context) & {*STANDARD, "order"})
     if clash:
         raise ValueError(f"context column {clash[0]!r} has a meaning of its own; leave it out of the context")
-    named = {**{name: columns.get(name, name) for name in (*IDS, *OPTIONAL, "part", *context)}, **({"order": order} if order else {})}
-    required = [*IDS, *context, *(["order"] if order else []), *(name for name in columns if name in (*OPTIONAL, "part"))]
+    named = {**{name: columns.get(name, name) for name in (*IDS, *VALUES, *context)}, **({"order": order} if order else {})}
+    required = [*IDS, *context, *(["order"] if order else []), *(name for name in columns if name in VALUES)]
     log = _scan(Path(interactions), named, required)
     catalogue = None
     if items is not None:

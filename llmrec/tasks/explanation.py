@@ -9,6 +9,7 @@ import numpy as np
 from llmrec.answers import TEXT
 from llmrec.evidence import best_sentence, clean, evidence
 from llmrec.interactions import TRAIN, Corpus
+from llmrec.metrics.text import feature_vocabulary
 from llmrec.tasks.task import Asked, Asker, Questions, QuestionTask, item_request
 from llmrec.timelines import Timelines
 
@@ -46,7 +47,7 @@ class ExplanationAsker(Asker):
         corpus = timelines.corpus
         self.own_words = _has_words(corpus)
         self.columns = [corpus.interactions.frame[name] for name in ("review", "summary") if name in corpus.interactions.frame.columns]
-        self.features = _attribute_words(corpus)
+        self.features = _features(corpus)
 
     def ask(self, questions: Questions, number: int, *, part: str, language: str, history_items: Sequence[int], rng: np.random.Generator) -> Asked | None:
         if self.own_words:
@@ -63,6 +64,9 @@ def _has_words(corpus: Corpus) -> bool:
     return log.has("review") or log.has("summary")
 
 
-def _attribute_words(corpus: Corpus) -> set[str]:
-    """Words of attribute values, lower-cased: the features a sentence may name."""
-    return {word.lower() for values in corpus.catalog.attribute_values.values() for row in values for value in row for word in value.split()}
+def _features(corpus: Corpus) -> set[str]:
+    """What a sentence may name to be called telling: words of attribute values and, where there are none, the feature words of train reviews (the rule the metric uses)."""
+    named = {word.casefold() for values in corpus.catalog.attribute_values.values() for row in values for value in row for word in value.split()}
+    if named or not corpus.interactions.has("review"):
+        return named
+    return set(feature_vocabulary(corpus.interactions.part(TRAIN).frame["review"].drop_nulls().to_list()))

@@ -45,18 +45,16 @@ class SearchAsker(Asker):
 
     def ask(self, questions: Questions, number: int, *, part: str, language: str, history_items: Sequence[int], rng: np.random.Generator) -> Asked | None:
         item = int(questions.item[number])
-        query = self.queries[int(questions.row[number])] if self.queries is not None else None
+        kind, query = "own", self.queries[int(questions.row[number])] if self.queries is not None else None
         if query is None and self.maker is not None and not (part == TRAIN and item in self.apart):
-            query = self._made(item, history_items, part, language, rng)
+            kind, query = self._made(item, history_items, part, language, rng)
         if not query:
             return None
-        return Asked(Request(task=self.task.name, query=query, language=language), self.timelines.corpus.catalog.item_ids[item])
+        tags = (("query", kind), ("items", "apart" if item in self.apart else "shared"))
+        return Asked(Request(task=self.task.name, query=query, language=language), self.timelines.corpus.catalog.item_ids[item], tags)
 
-    def _made(self, item: int, history_items: Sequence[int], part: str, language: str, rng: np.random.Generator) -> str | None:
+    def _made(self, item: int, history_items: Sequence[int], part: str, language: str, rng: np.random.Generator) -> tuple[str, str | None]:
         """Keywords or a sentence, half of each (an item that no keywords fit gets a sentence)."""
-        keywords = self.maker.keywords(item, rng) if rng.random() < 0.5 else None
-        return keywords or self.maker.sentence(item, list(history_items), rng, split="train" if part == TRAIN else "test", language=language)
-
-    def tags(self, questions: Questions, number: int, asked: Asked) -> dict[str, str]:
-        words = len(asked.request.query.split())
-        return {"query": "keywords" if words <= 3 else "sentence", "items": "apart" if int(questions.item[number]) in self.apart else "shared"}
+        split = "train" if part == TRAIN else "test"
+        keywords = self.maker.keywords(item, rng, split=split) if rng.random() < 0.5 else None
+        return ("keywords", keywords) if keywords else ("sentence", self.maker.sentence(item, list(history_items), rng, split=split, language=language))

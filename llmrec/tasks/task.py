@@ -167,10 +167,11 @@ class Questions:
 
 
 class Asked(NamedTuple):
-    """One question with its answer: the request without its history, and the answer's label (or text)."""
+    """One question with its answer: the request without its history, and the answer's label (or text). tags: sub-groups the report shows apart."""
 
     request: Request
     label: str
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 class QuestionTask(Task):
@@ -201,10 +202,6 @@ class Asker(ABC):
     def target(self, questions: Questions, number: int, asked: Asked) -> str | float:
         """What the evaluation compares with: the label, unless the task says otherwise."""
         return asked.label
-
-    def tags(self, questions: Questions, number: int, asked: Asked) -> dict[str, str]:
-        """Sub-groups the report shows apart."""
-        return {}
 
 
 class BoundQuestions(BoundTask):
@@ -275,7 +272,7 @@ class BoundQuestions(BoundTask):
             if asked is None:
                 continue
             request = _with_past(asked.request, self.timelines, user, visible, int(questions.row[number]))
-            found.append(HeldOut(request, self.asker.target(questions, number, asked), int(questions.row[number]), self.asker.tags(questions, number, asked)))
+            found.append(HeldOut(request, self.asker.target(questions, number, asked), int(questions.row[number]), dict(asked.tags)))
         return found
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from eval.null_run import RandomModel, null_fault
+from eval.null_run import null_fault
 from eval.suite import NullRunError, Suite, evaluate_suite
+from llmrec.baselines.popularity import Random
 from llmrec.exam import Exam
 from llmrec.interactions import Catalog, Corpus, Event, Interactions
 from llmrec.predictions import HeldOut, Prediction, Request
@@ -75,11 +76,12 @@ class Popularity:
 
     tasks = tuple(TASKS)
 
-    def fit(self, timelines: Timelines, seed: int) -> None:
+    def fit(self, timelines: Timelines, *, seed: int = 0) -> "Popularity":
         train = timelines.parts == 0
         self.counts = np.bincount(timelines.items[train], minlength=NUM_ITEMS)
         self.mean = float(timelines.ratings[train].mean())
         self.item_ids = timelines.corpus.catalog.item_ids
+        return self
 
     def predict(self, requests: list[Request]) -> list[Prediction]:
         return [self.answer(request) for request in requests]
@@ -104,16 +106,17 @@ class Knowing(Popularity):
         return Prediction(request.id, request.task, value=float(rating), distribution={str(rating): 1.0}, probability=0.9 if rating >= 4 else 0.1, text=f"an item like {request.item_id}")
 
 
+BASELINES = {"random": Random, "most_popular": Popularity}
+
+
 def ours(timelines: Timelines) -> Knowing:
-    model = Knowing()
-    model.fit(timelines, 0)
-    return model
+    return Knowing().fit(timelines)
 
 
 @pytest.fixture(scope="module")
 def run(timelines, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    report = evaluate_suite(Suite(resamples=100), timelines, {"ours": ours(timelines)}, tasks=TASKS, baselines={"most_popular": Popularity}, folder=folder)
+    report = evaluate_suite(Suite(resamples=100), timelines, {"ours": ours(timelines)}, tasks=TASKS, baselines=BASELINES, folder=folder)
     write_report(report, ABOUT, folder)
     return folder, report
 
@@ -125,7 +128,9 @@ def figure(report, task, model, metric, seen_filter=None) -> dict:
 
 def test_every_task_the_corpus_allows_is_measured_for_every_model(run):
     folder, report = run
-    assert {(row["task"], row["model"]) for row in report.rows} == {(task, model) for task in set(TASKS) - {"search"} for model in ("ours", "most_popular", "random")}
+    assert {(row["task"], row["model"]) for row in report.rows} == {
+        *((task, model) for task in set(TASKS) - {"search"} for model in ("ours", "most_popular")), ("next_item", "random"), ("ranking", "random"),
+    }
     assert all(row["n"] == NUM_USERS for row in report.rows)
     assert {row["filter"] for row in report.rows if row["task"] == "next_item"} == {"on", "off"}
     assert {row["filter"] for row in report.rows if row["task"] == "ranking"} == {"candidates"}
@@ -201,7 +206,7 @@ def test_the_table_names_metrics_and_models(run, capsys):
 
 
 def test_the_same_run_gives_the_same_report(run, timelines, tmp_path):
-    report = evaluate_suite(Suite(resamples=100), timelines, {"ours": ours(timelines)}, tasks=TASKS, baselines={"most_popular": Popularity}, folder=tmp_path)
+    report = evaluate_suite(Suite(resamples=100), timelines, {"ours": ours(timelines)}, tasks=TASKS, baselines=BASELINES, folder=tmp_path)
     write_report(report, ABOUT, tmp_path)
     for name in ("report.json", "report.html"):
         assert (tmp_path / name).read_bytes() == (run[0] / name).read_bytes()
@@ -224,29 +229,19 @@ def test_an_exam_in_which_a_user_would_count_twice_is_refused():
         Exam("rating", "rating", (HeldOut(Request(id="a"), 1.0), HeldOut(Request(id="a"), 1.0)))
 
 
-class Oracle(RandomModel):
-    """A random model that was told the answers: what a leak looks like."""
+def test_the_run_fails_when_a_random_model_knows_the_answers(timelines, tmp_path):
+    answers = {example.request.id: example.target for example in TASKS["next_item"].held_out(timelines, "test", 0)}
 
-    answers: dict[str, str] = {}
+    class Told(Random):
+        """What a leak looks like: the target is first in a random list."""
 
-    def _answer(self, request: Request) -> Prediction:
-        answer = super()._answer(request)
-        return Prediction(answer.id, answer.task, [self.answers[request.id], *(item for item in answer.item_ids if item != self.answers[request.id])][: len(answer.item_ids)], answer.scores)
+        def predict(self, requests):
+            lists = [(p, [answers[p.id], *(item for item in p.item_ids if item != answers[p.id])][: len(p.item_ids)]) for p in super().predict(requests)]
+            return [Prediction(p.id, p.task, items, p.scores) for p, items in lists]
 
-
-def test_the_run_fails_when_a_random_model_knows_the_answers(timelines, tmp_path, monkeypatch):
-    task = TASKS["next_item"]
-    monkeypatch.setattr(Oracle, "answers", {example.request.id: example.target for example in task.held_out(timelines, "test", 0)})
-    monkeypatch.setattr("eval.suite.RandomModel", Oracle)
     with pytest.raises(NullRunError, match="a random model scores hit@10 = 1.0000") as caught:
-        evaluate_suite(Suite(tasks=("next_item",), resamples=10), timelines, {"ours": ours(timelines)}, tasks=TASKS, baselines={}, folder=tmp_path)
+        evaluate_suite(Suite(tasks=("next_item",), resamples=10), timelines, {"ours": ours(timelines)}, tasks=TASKS, baselines={"random": Told}, folder=tmp_path)
     assert caught.value.report.rows
-
-
-def test_random_answers_do_not_depend_on_their_neighbours(timelines):
-    model = RandomModel(timelines.corpus, seed=3)
-    requests = [example.request for example in TASKS["next_item"].held_out(timelines, "test", 0)][:7]
-    assert model.predict(requests) == [model.predict([request])[0] for request in requests]
 
 
 def test_chance_is_not_a_fault():
@@ -268,7 +263,7 @@ def test_suite_settings_are_checked():
 
 def test_unknown_names_are_refused_with_the_nearest(timelines, tmp_path):
     with pytest.raises(ValueError, match="unknown baseline 'most_populr'; did you mean 'most_popular'"):
-        evaluate_suite(Suite(baselines=("most_populr",)), timelines, {"ours": ours(timelines)}, tasks=TASKS, baselines={"most_popular": Popularity}, folder=tmp_path)
+        evaluate_suite(Suite(baselines=("most_populr",)), timelines, {"ours": ours(timelines)}, tasks=TASKS, baselines=BASELINES, folder=tmp_path)
 
 
 def test_help_answers_at_once_without_heavy_imports():

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from llmrec.answers import Trie, closed, number_label
+
+
+def test_every_code_leads_to_its_answer_and_back():
+    rng = np.random.default_rng(0)
+    codes = sorted({tuple(map(int, rng.integers(0, 9, rng.integers(1, 5)))) + (99,) for _ in range(300)}, key=lambda c: hash(c))
+    trie = Trie.build(codes)
+    for row, code in enumerate(codes):
+        nodes, children = trie.steps(row)
+        assert tuple(trie.code(row)) == code
+        assert [int(trie.token[trie.first[n] + c]) for n, c in zip(nodes, children)] == list(code)
+        leaf = trie.first[nodes[-1]] + children[-1]
+        assert trie.answer[leaf] == row and trie.first[leaf] == trie.first[leaf + 1]
+
+
+def test_the_numbering_of_nodes_by_hand():
+    trie = Trie.build([[5, 1], [3], [5, 0]])
+    assert trie.token.tolist() == [-1, 3, 5, 0, 1]
+    assert trie.first.tolist() == [1, 3, 3, 5, 5, 5]
+    assert trie.answer.tolist() == [-1, 1, -1, 2, 0]
+    assert trie.level.tolist() == [0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("codes", [[[1, 2], [1, 2]], [[1], [1, 2]], [[1, 2, 3], [4], [1, 2]]])
+def test_a_code_that_equals_or_begins_another_is_refused(codes):
+    with pytest.raises(ValueError, match="collide"):
+        Trie.build(codes)
+
+
+@pytest.mark.parametrize("codes", [[], [[]], [[1], []]])
+def test_an_empty_space_or_code_is_refused(codes):
+    with pytest.raises(ValueError, match="at least one"):
+        Trie.build(codes)
+
+
+def test_a_node_lives_while_a_leaf_below_it_is_allowed():
+    trie = Trie.build([[5, 1], [3], [5, 0]])
+    assert trie.alive(np.array([True, False, False])).tolist() == [True, False, True, False, True]
+    assert trie.alive(np.array([[False, False, False], [True, True, True]])).sum(axis=1).tolist() == [0, 5]
+
+
+def test_closed_answers_get_an_end_token_only_where_one_begins_another():
+    assert closed("r", [[1], [2]], ["1", "2"], end=9).trie.codes.tolist() == [[1], [2]]
+    assert closed("r", [[1], [1, 0]], ["1", "10"], end=9).trie.codes.tolist() == [[1, 9, -1], [1, 0, 9]]
+
+
+def test_numbers_are_written_as_people_write_them():
+    assert [number_label(x) for x in (4.0, 4.5, 10.0, 0.0)] == ["4", "4.5", "10", "0"]

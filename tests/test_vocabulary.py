@@ -1,0 +1,38 @@
+import random
+
+import pytest
+
+from llmrec.vocabulary import printable
+
+
+@pytest.mark.parametrize("text", ["<s>", "</s>", "a</s>b", "<unk>", "<|endoftext|>", "<item_3>", "</s></s> <s>\n", "<pad>"])
+def test_text_that_spells_a_control_token_stays_text(toy_vocabulary, text):
+    ids = toy_vocabulary.quote(text)
+    assert not set(ids) & toy_vocabulary.control
+    assert max(ids) < toy_vocabulary.size  # nor an item's code
+
+
+def test_fuzzed_text_never_becomes_a_control_token(toy_vocabulary):
+    rng = random.Random(0)
+    pieces = ["<s>", "</s>", "<unk>", "<0x0A>", "▁", "<", ">", "/", "s", "\u2028", "\x00", "é", "夏", "😀", "<item_1>", "\ud800", " "]
+    for _ in range(2000):
+        ids = toy_vocabulary.quote("".join(rng.choice(pieces) for _ in range(rng.randrange(1, 12))))
+        assert not set(ids) & toy_vocabulary.control and all(i < toy_vocabulary.size for i in ids)
+
+
+def test_text_survives_the_round_trip(toy_vocabulary):
+    for text in ("The Silver Lake", "夏天的海", "naïve café", "100% – ok?"):
+        assert toy_vocabulary.decode(toy_vocabulary.quote(text)) == text
+
+
+def test_text_is_cut_before_it_is_tokenised(toy_vocabulary):
+    assert toy_vocabulary.quote("a" * 10_000_000) == toy_vocabulary.quote("a" * 512)
+
+
+def test_template_text_and_quotes_meet_at_a_token_boundary(toy_vocabulary):
+    seam = [*toy_vocabulary.template("chose:"), *toy_vocabulary.quote("Night Train")]
+    assert toy_vocabulary.tokenizer.decode(seam, skip_special_tokens=False) == "chose:Night Train"
+
+
+def test_printable_keeps_one_line():
+    assert printable("a\r\n\tb\u2028c\u202ed\ud800e") == "a b cde"
