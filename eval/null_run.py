@@ -27,7 +27,8 @@ def null_fault(exam: Exam, rows: Sequence[Mapping[str, object]], *, num_items: i
         bound = (chances.sum() + 6 * math.sqrt((chances * (1 - chances)).sum()) + 3) / len(chances)
         if row["mean"] > bound:
             return (
-                f"{exam.task}: a random model scores hit@10 = {row['mean']:.4f} (seen filter: {row['filter']}); chance is {chances.mean():.4f}, and at most {bound:.4f} by luck. "
+                f"{exam.task}: a random model scores hit@10 = {row['mean']:.4f} (seen filter: {row['filter']}); "
+                f"chance is {chances.mean():.4f}, and at most {bound:.4f} by luck. "
                 "The questions leak their answers or the metric is wrong: no figure of this run can be trusted"
             )
     return None

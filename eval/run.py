@@ -3,7 +3,8 @@
     python -m eval.run standard --model runs/demo --out runs/demo/report data.corpus=corpora/demo
     python -m eval.run standard --model runs/demo --baseline most_popular --out report data.corpus=corpora/demo tasks=next_item,rating limit=1000
 
-Exit status: 0 done; 2 wrong usage; 3 the corpus cannot be read; 4 a model cannot be loaded; 7 the random model scores above chance, so the figures cannot be trusted.
+Exit status: 0 done; 2 wrong usage; 3 the corpus cannot be read; 4 a model cannot be loaded; 7 the random model scores above chance, so the figures cannot
+be trusted.
 """
 
 import argparse
@@ -50,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(error, DATA)
     for name, model in models.items():
         if model.card.get("data_hash") != corpus.data_hash:
-            print(f"{name} was made with other data (hash {model.card.get('data_hash')}) than {place} ({corpus.data_hash}): it may have been trained on what it is asked here", file=sys.stderr)
+            hashes = f"(hash {model.card.get('data_hash')}) than {place} ({corpus.data_hash})"
+            print(f"{name} was made with other data {hashes}: it may have been trained on what it is asked here", file=sys.stderr)
 
     fault = None
     try:
@@ -72,7 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m eval.run", description="Evaluates trained models beside their baselines.")
     parser.add_argument("suite", metavar="SUITE", help="the name of a suite in eval/suites, or the path of a YAML file")
-    parser.add_argument("settings", metavar="key=value", nargs="*", help="overrides of the suite's settings, such as data.corpus=DIR, tasks=next_item,rating, limit=1000, seed=1, part=valid")
+    overrides = "overrides of the suite's settings, such as data.corpus=DIR, tasks=next_item,rating, limit=1000, seed=1, part=valid"
+    parser.add_argument("settings", metavar="key=value", nargs="*", help=overrides)
     parser.add_argument("--model", metavar="RUN", type=Path, action="append", required=True, help="the folder of a trained model; may be given more than once")
     parser.add_argument("--baseline", metavar="NAME", action="append", help="a baseline to run, instead of those of the suite; may be given more than once")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder for predictions, report.json and report.html")

@@ -55,7 +55,8 @@ class Suite:
         """
         path = Path(name) if name.endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
         if not path.is_file():
-            raise FileNotFoundError(f"no suite {name!r}: {path} is missing. Available: {', '.join(sorted(p.stem for p in SUITES.glob('*.yaml')))}, or the path of a YAML file")
+            known = ", ".join(sorted(p.stem for p in SUITES.glob("*.yaml")))
+            raise FileNotFoundError(f"no suite {name!r}: {path} is missing. Available: {known}, or the path of a YAML file")
         settings = _flatten(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
         for override in overrides:
             key, equals, value = override.partition("=")
@@ -77,9 +78,11 @@ def evaluate_suite(
     suite: Suite, timelines: Timelines, models: Mapping[str, Predictor], *,
     folder: Path, tasks: Mapping[str, Task] = TASKS, baselines: Mapping[str, type[Baseline]] = BASELINES,
 ) -> Report:
-    """Asks every model and baseline the questions of every task, and the random baseline too, chosen or not; saves predictions in `folder`/predictions and returns what they score.
+    """Asks every model and baseline the questions of every task, and the random baseline too, chosen or not; saves predictions in `folder`/predictions and
+    returns what they score.
 
-    A model is asked the tasks in its `tasks`, if it has that attribute, else all of them. Baselines are fitted once, on train. Each model is compared with the best baseline of the task.
+    A model is asked the tasks in its `tasks`, if it has that attribute, else all of them. Baselines are fitted once, on train. Each model is compared with
+    the best baseline of the task.
 
     Raises:
         NullRunError: the random model is far above chance, once everything is measured.

@@ -1,13 +1,16 @@
 """Scores saved answers: a file of predictions becomes the rows of a report.
 
-Separate from the metrics, which know arrays and no files, and from `exam`, which asks the models. Scoring reads the saved file, never a model, so every figure can be repeated from it.
+Separate from the metrics, which know arrays and no files, and from `exam`, which asks the models. Scoring reads the saved file, never a model, so every
+figure can be repeated from it.
 
     HeldOut -> Exam --predict--> predictions/TASK.MODEL.parquet --score--> Report (rows, groups, comparisons, curves)
 
 The protocol, wherever it makes a choice:
-- Every question counts. No answer, or one that is not an answer (`error` in the file), is as wrong as can be: no item listed; the rating at the end of the scale
+- Every question counts. No answer, or one that is not an answer (`error` in the file), is as wrong as can be: no item listed; the rating at the end of the
+  scale
   farthest from the truth; the truth at probability 0; an empty text.
-- Items of the history: models list them too (they are asked with exclude_seen off), so that each figure is given with the seen filter "off" and "on" (seen items taken out).
+- Items of the history: models list them too (they are asked with exclude_seen off), so that each figure is given with the seen filter "off" and "on" (seen
+  items taken out).
   Given candidates, the filter is "candidates".
 - Ties within a list count by expectation (metrics.ranking). A target outside the list, at least LISTED long, counts 0.
 - Intervals: 95 %, bootstrap over users (metrics.statistic).
@@ -92,7 +95,8 @@ class Background:
 class Report:
     """What scoring found, as plain records that JSON can hold; reports add up.
 
-    rows: task, model, metric, filter (None where it has no sense), split (the part asked), mean, low, high, n (questions), seed. None stands for "not defined" or "no interval".
+    rows: task, model, metric, filter (None where it has no sense), split (the part asked), mean, low, high, n (questions), seed. None stands for "not
+    defined" or "no interval".
     groups: the same for the headline metrics, with `group` (history, popularity, or a tag) and `value`.
     comparisons: the same with `baseline`; the mean is the model's figure minus the baseline's.
     curves: calibration of probabilities, one record each with task, model and bins.   ties: figures that fall by more than .0001 if every tie goes wrong.
@@ -175,7 +179,10 @@ class _Answers:
         if "family" not in about:
             raise ValueError(f"{path} is no file of predictions: its metadata does not name a family. Write it with llmrec.evaluation.save_predictions")
         filters = (None,) if about["family"] != "items" else (CANDIDATES,) if about["candidates"] == "True" else (ON, OFF)
-        return cls(_with_worst(pl.read_parquet(path), about["family"]), about["task"], about["family"], about["model"], about["part"], int(about["seed"]), filters, background)
+        return cls(
+            frame=_with_worst(pl.read_parquet(path), about["family"]), task=about["task"], family=about["family"], model=about["model"], part=about["part"],
+            seed=int(about["seed"]), filters=filters, background=background,
+        )
 
     @property
     def users(self) -> list[str]:
@@ -202,7 +209,8 @@ class _Answers:
 
     def row(self, metric: str, seen_filter: str | None, figure: Estimate) -> dict[str, object]:
         numbers = {name: None if math.isnan(value) else value for name, value in figure._asdict().items()}
-        return {"task": self.task, "model": self.model, "metric": metric, "filter": seen_filter, "split": self.part, **numbers, "n": len(self.frame), "seed": self.seed}
+        about = {"task": self.task, "model": self.model, "metric": metric, "filter": seen_filter, "split": self.part}
+        return {**about, **numbers, "n": len(self.frame), "seed": self.seed}
 
     def ties(self, statistics: Mapping[str, Statistic], seen_filter: str | None) -> list[dict[str, object]]:
         if self.family != "items":

@@ -36,7 +36,8 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Exam:
-    """One task's held-out questions, as every model is asked them. `family` (one of FAMILIES) decides how answers are saved and scored; `candidates`: the questions name the items to rank.
+    """One task's held-out questions, as every model is asked them. `family` (one of FAMILIES) decides how answers are saved and scored; `candidates`: the
+    questions name the items to rank.
 
     Raises:
         ValueError: there is no question, an id stands twice (a user would count twice), or the family is unknown.
@@ -83,12 +84,14 @@ class Exam:
 def save_predictions(model: Predictor, name: str, exam: Exam, *, folder: Path) -> Path:
     """Writes `folder`/TASK.NAME.parquet, one row a question in the order of the exam, and returns its path.
 
-    Columns: id, user_id, target (the truth: an item_id, a number, or a text), item_id (what the question is about, if it names one), error, history_length, language, tags (JSON);
+    Columns: id, user_id, target (the truth: an item_id, a number, or a text), item_id (what the question is about, if it names one), error, history_length,
+    language, tags (JSON);
     and items, scores (best first) and seen; or value, ratings and probabilities (a distribution, or null); or probability; or text and reference.
     The file's metadata holds task, family, candidates, model, part and seed.
 
     Raises:
-        ValueError: the name cannot be a file name, or the model gave another number of answers, or other ids, than it was asked. A single bad answer is an `error`, not an exception.
+        ValueError: the name cannot be a file name, or the model gave another number of answers, or other ids, than it was asked. A single bad answer is an
+            `error`, not an exception.
     """
     if not re.fullmatch(r"[\w-][\w.@+-]*", name):
         raise ValueError(f"the model is named {name!r}; expected letters, digits and -_.@+, for it names a file")
@@ -98,7 +101,10 @@ def save_predictions(model: Predictor, name: str, exam: Exam, *, folder: Path) -
             chunk = slice(start, start + ASKED_AT_ONCE)
             predictions = model.predict(exam.requests[chunk])
             if [p.id for p in predictions] != [r.id for r in exam.requests[chunk]]:
-                raise ValueError(f"{name} was asked {len(exam.requests[chunk])} questions of {exam.task} and gave {len(predictions)} answers; expected one each, with its id, in order")
+                raise ValueError(
+                    f"{name} was asked {len(exam.requests[chunk])} questions of {exam.task} and gave {len(predictions)} answers; "
+                    "expected one each, with its id, in order"
+                )
             frames.append(_to_frame(exam.held_out[chunk], predictions, exam))
             bar.update(len(predictions))
     folder.mkdir(parents=True, exist_ok=True)

@@ -121,6 +121,17 @@ class Catalog:
         """attribute -> for each row the list of its values."""
         return {name: [list(values or ()) for values in self.frame[name].to_list()] for name in self.attributes}
 
+    @cached_property
+    def holders(self) -> dict[str, dict[str, list[int]]]:
+        """attribute -> value -> the rows that have it."""
+        found: dict[str, dict[str, list[int]]] = {}
+        for name, rows in self.attribute_values.items():
+            by_value = found.setdefault(name, {})
+            for row, values in enumerate(rows):
+                for value in values:
+                    by_value.setdefault(value, []).append(row)
+        return found
+
     def row(self, item_id: str) -> int:
         """The row of this item. Raises KeyError for an item the catalogue does not hold."""
         try:

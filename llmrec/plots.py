@@ -21,11 +21,13 @@ BASELINE_COLOURS = ("#52606d", "#8a97a5", "#b8c2cc", "#d0d7de")
 # parse_math off: a "$" in a name is a dollar. fonttype none: text stays text, in the page's own font. hashsalt: the same figure gives the same bytes.
 STYLE = {
     "text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "llmrec", "font.family": "sans-serif", "font.size": 9.5, "text.color": INK,
-    "axes.edgecolor": LINE, "axes.labelcolor": SOFT, "axes.titlecolor": INK, "axes.titlesize": 10.5, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 10,
+    "axes.edgecolor": LINE, "axes.labelcolor": SOFT,
+    "axes.titlecolor": INK, "axes.titlesize": 10.5, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 10,
     "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "axes.axisbelow": True,
     "xtick.color": SOFT, "ytick.color": INK, "xtick.major.size": 0, "ytick.major.size": 0, "grid.color": LINE, "grid.linewidth": 0.8,
     "legend.frameon": False, "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
 }
+NOTE = {"textcoords": "offset points", "fontsize": 8.5, "color": SOFT}
 WIDTH = 10.0
 
 Record = Mapping[str, object]
@@ -50,7 +52,7 @@ def dots_with_whiskers(panels: Mapping[str, Sequence[Record]], order: Sequence[s
                 if row["low"] is not None:
                     axes.plot([row["low"], row["high"]], [place, place], color=shade, linewidth=2.2, solid_capstyle="round", alpha=0.45)
                 axes.plot(row["mean"], place, "o", color=shade, markersize=6.5)
-                axes.annotate(format_figure(row["mean"]), (1.0, place), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5, color=SOFT)
+                axes.annotate(format_figure(row["mean"]), (1.0, place), xycoords=("axes fraction", "data"), xytext=(4, 0), va="center", **NOTE)
             axes.grid(axis="x")
             axes.locator_params(axis="x", nbins=4)
             axes.margins(x=0.08)
@@ -71,8 +73,8 @@ def lines(panels: Mapping[str, Series], colour: Mapping[str, str], *, label: str
                 # Side by side, so that whiskers at one place can be told apart.
                 shift = (i - (len(series) - 1) / 2) * 0.08 if words else 0.0
                 places = [(ticks.index(point[0]) if words else point[0]) + shift for point in points]
-                dense = len(points) > 60
-                axes.plot(places, [point[1] for point in points], color=colour[name], linewidth=1.3 if dense else 1.8, marker="" if dense else "o", markersize=4.5, label=name)
+                width, marker = (1.3, "") if len(points) > 60 else (1.8, "o")
+                axes.plot(places, [point[1] for point in points], color=colour[name], linewidth=width, marker=marker, markersize=4.5, label=name)
                 for place, point in zip(places, points, strict=True):
                     if len(point) == 4 and point[2] is not None:
                         axes.plot([place, place], [point[2], point[3]], color=colour[name], linewidth=1.6, alpha=0.4, solid_capstyle="round")
@@ -85,7 +87,8 @@ def lines(panels: Mapping[str, Series], colour: Mapping[str, str], *, label: str
 
 
 def calibration(curves: Mapping[str, Sequence[Record]], colour: Mapping[str, str]) -> str:
-    """One square for each model: how often yes (or the rating) came true over the probability given, dots as large as the bin is full; the diagonal is truth."""
+    """One square for each model: how often yes (or the rating) came true over the probability given, dots as large as the bin is full; the diagonal is
+    truth."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
         most = max(bin["count"] for bins in curves.values() for bin in bins)
@@ -112,7 +115,7 @@ def scatters(panels: Sequence[tuple[str, str, Mapping[str, tuple[float, float]]]
                 axes.plot(x, y, "o", color=colour[name], markersize=7)
                 # Names stand on the side where there is room.
                 side = -1 if x - left > (right - left) * 0.6 else 1
-                axes.annotate(name, (x, y), xytext=(7 * side, 0), textcoords="offset points", ha="right" if side < 0 else "left", va="center", fontsize=8.5, color=SOFT)
+                axes.annotate(name, (x, y), xytext=(7 * side, 0), ha="right" if side < 0 else "left", va="center", **NOTE)
             axes.set(xlabel=x_name, title=y_name)
             axes.margins(0.12)
             axes.grid()
@@ -121,7 +124,8 @@ def scatters(panels: Sequence[tuple[str, str, Mapping[str, tuple[float, float]]]
 
 
 def to_svg(figure: Figure, label: str) -> str:
-    """The figure as an <svg> element for a page: without the prologue and metadata that name outside addresses, its ids its own, and with a label for those who listen."""
+    """The figure as an <svg> element for a page: without the prologue and metadata that name outside addresses, its ids its own, and with a label for those
+    who listen."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = out.getvalue()

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 DONE, USAGE, BAD_DATA, DISK, INTERRUPTED = 0, 2, 3, 5, 130
+SEED = "seed"
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -42,10 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prepare_model(options.base, options.corpus, options.out, options.overwrite)
             return _report({"model": str(options.out), "base": options.base, "corpus": str(options.corpus)})
 
-        split = SplitSettings(options.split, options.seed, options.valid_fraction, options.test_fraction)
+        seed = options.seed or 0
+        split = SplitSettings(options.split, seed, options.valid_fraction, options.test_fraction)
         settings = IngestSettings(
             positive=options.positive, rating_scale=options.rating_scale, like_threshold=options.like, time_unit=options.time_unit, shuffle_ties=options.shuffle_ties,
-            merge_repeats=options.merge_repeats, keep_parts=options.split == "given", max_bad_fraction=options.max_bad, seed=options.seed,
+            merge_repeats=options.merge_repeats, keep_parts=options.split == "given", max_bad_fraction=options.max_bad, seed=seed,
         )
         with publish(options.out, overwrite=options.overwrite) as folder:
             if options.source == "table":
@@ -92,6 +94,8 @@ def _parser(readers: Mapping[str, Mapping[str, str]], *, splits: Sequence[str], 
         public.add_argument("--download", metavar="SET", help="download this set into a folder of its name under DIR first, such as ml-100k, and read it from there")
         public.add_argument("--allow-unverified", action="store_true", help="download also what has no published checksum")
         for option, sentence in described.items():
+            if option == SEED:
+                continue  # one --seed serves the reader and what follows it
             public.add_argument(f"--{option.replace('_', '-')}", dest=f"reader_{option}", metavar=option.upper(), help=sentence.replace("%", "%%"))
         _common(public, splits, units)
     model = sources.add_parser("model", help="a recommender from a pretrained model and a corpus, without training", allow_abbrev=False)
@@ -106,7 +110,7 @@ def _common(parser: argparse.ArgumentParser, splits: Sequence[str], units: Seque
     parser.add_argument("--split", choices=splits, default="leave_one_out", help="what is held out (default leave_one_out; none trains on everything)")
     parser.add_argument("--valid-fraction", type=_fraction, default=0.1, help="part of the rows that by_time takes for valid (default 0.1)")
     parser.add_argument("--test-fraction", type=_fraction, default=0.1, help="part of the rows that by_time takes for test (default 0.1)")
-    parser.add_argument("--seed", type=int, default=0, help="shuffles the catalogue and draws the samples of splits without time (default 0)")
+    parser.add_argument(f"--{SEED}", type=int, help="shuffles the catalogue and draws whatever is drawn (default 0)")
     parser.add_argument("--positive", type=_events, default=(), metavar="A,B", help="events that make a user's stream (default: all but impression)")
     parser.add_argument("--rating-scale", type=_numbers, default=(), metavar="1,2,3", help="the scale of the ratings (default: the distinct train values if at most 21, else quantile bins)")
     parser.add_argument("--like", type=float, metavar="RATING", help="a rating from which on counts as a click: asks clicks where there are only ratings")
@@ -155,7 +159,8 @@ def _mapping(text: str) -> tuple[str, str]:
 
 
 def _reader_options(options: argparse.Namespace, described: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name in described if (value := getattr(options, f"reader_{name}")) is not None}
+    values = {**{name: getattr(options, f"reader_{name}", None) for name in described}, **({SEED: options.seed} if SEED in described else {})}
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def _told_rows(report: Mapping[str, object]) -> str:

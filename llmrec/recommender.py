@@ -196,6 +196,8 @@ class Recommender:
         space = self.composer.space_for(task.space, request.language)
         if space not in self.composer.spaces:
             raise ValueError(f"this model has no answers for task {request.task!r}: its corpus had no rating scale")
+        if request.where:
+            where_mask(self.catalog, request.where)
         if not task.reads_history and request.history:
             request = replace(request, history=())
         tokens, space, skipped = self.composer.prompt(template, request, space=space)
@@ -281,8 +283,10 @@ def where_mask(catalog: Catalog, where: Mapping[str, object]) -> np.ndarray:
     for name, wanted in where.items():
         if name not in catalog.attributes:
             raise ValueError(f"where names the attribute {name!r}; the catalogue has: {', '.join(catalog.attributes) or 'none'}")
-        values = {str(v) for v in (wanted if isinstance(wanted, (list, tuple)) else [wanted])}
-        mask &= np.array([not values.isdisjoint(row) for row in catalog.attribute_values[name]])
+        holds = np.zeros(len(catalog), dtype=bool)
+        for value in wanted if isinstance(wanted, (list, tuple)) else [wanted]:
+            holds[catalog.holders[name].get(str(value), [])] = True
+        mask &= holds
     return mask
 
 

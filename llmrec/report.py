@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "text": ("rougeL", "bleu4", "rouge1", "rouge2", "distinct2", "feature_precision"),
 }
 DRAWN: dict[str, tuple[str, ...]] = {
-    "items": ("ndcg@10", "recall@10", "hit@1"), "rating": ("rmse", "mae", "ece"), "binary": ("auc", "uauc", "ece"), "text": ("rougeL", "bleu4", "feature_precision"),
+    "items": ("ndcg@10", "recall@10", "hit@1"),
+    "rating": ("rmse", "mae", "ece"),
+    "binary": ("auc", "uauc", "ece"),
+    "text": ("rougeL", "bleu4", "feature_precision"),
 }
 FILTERS = {"on": "seen items taken out", "off": "seen items left in", "candidates": "given candidates", None: ""}
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "polars", "scipy", "scikit-learn", "sacrebleu")
@@ -48,7 +52,8 @@ def versions() -> dict[str, str]:
 
 
 def read_training_logs(folders: Mapping[str, Path]) -> dict[str, list[dict[str, float]]]:
-    """model -> the numeric fields of the records in its log.jsonl that have a step, thinned to LONGEST_CURVE. A model without a log, and a torn line, are left out."""
+    """model -> the numeric fields of the records in its log.jsonl that have a step, thinned to LONGEST_CURVE. A model without a log, and a torn line, are
+    left out."""
     logs: dict[str, list[dict[str, float]]] = {}
     for name, folder in folders.items():
         path = folder / "log.jsonl"
@@ -63,7 +68,8 @@ def read_training_logs(folders: Mapping[str, Path]) -> dict[str, list[dict[str, 
 
 
 def write_report(report: Report, about: Record, folder: Path) -> None:
-    """Writes `folder`/report.json and `folder`/report.html. `about` holds command, data_hash, audit_hash, versions, and what else the page names: corpus, models, seed, training, fault."""
+    """Writes `folder`/report.json and `folder`/report.html. `about` holds command, data_hash, audit_hash, versions, and what else the page names: corpus,
+    models, seed, training, fault."""
     folder.mkdir(parents=True, exist_ok=True)
     record = {**report.to_json(), **about}
     (folder / "report.json").write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
@@ -71,10 +77,13 @@ def write_report(report: Report, about: Record, folder: Path) -> None:
 
 
 def print_table(report: Report, models: Sequence[str]) -> None:
-    """Prints the headline metrics to standard error: a block for each task and filter, a line for each model (`models` marked with >), the mean and half its interval."""
+    """Prints the headline metrics to standard error: a block for each task and filter, a line for each model (`models` marked with >), the mean and half
+    its interval."""
     for block in _blocks(report.to_json()):
         print(f"\n{block.title}: {block.subtitle}", file=sys.stderr)
-        table = [["", *block.metrics], *([f"{'>' if name in models else ' '} {name}", *(_plain(block.figure(name, metric)) for metric in block.metrics)] for name in block.order)]
+        table = [["", *block.metrics]]
+        for name in block.order:
+            table.append([f"{'>' if name in models else ' '} {name}", *(_plain(block.figure(name, metric)) for metric in block.metrics)])
         widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
         for row in table:
             print("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]).rstrip(), file=sys.stderr)
@@ -145,7 +154,9 @@ def _numbers(line: str) -> dict[str, float]:
         record = json.loads(line)
     except ValueError:
         return {}
-    return {key: value for key, value in record.items() if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value} if isinstance(record, dict) else {}
+    if not isinstance(record, dict):
+        return {}
+    return {key: value for key, value in record.items() if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)}
 
 
 def _glance(record: Record, blocks: Sequence[_Block]) -> str:
@@ -181,9 +192,11 @@ def _task_section(record: Record, blocks: Sequence[_Block], models: Sequence[str
     parts = [f'<section id="{html.escape(first.task)}"><h2>{html.escape(first.task)}</h2><p class="sub">{html.escape(first.subtitle)}</p>']
     panels = {metric: [first.figure(name, metric) for name in drawn if first.figure(name, metric)] for metric in DRAWN[first.family] if metric in first.metrics}
     if panels and drawn:
-        parts.append(_drawing(plots.dots_with_whiskers(panels, drawn, colour), "Each dot is a model, each whisker its 95 % interval over users. " + _direction(panels)))
+        caption = "Each dot is a model, each whisker its 95 % interval over users. " + _direction(panels)
+        parts.append(_drawing(plots.dots_with_whiskers(panels, drawn, colour), caption))
     parts += [_table(block, models, titled=len(blocks) > 1) for block in blocks]
-    parts += [_notes(record, first.task), _group_figure(record, first, models, colour), _calibration_figure(record, first, models, colour), _catalogue_figure(first, drawn, colour)]
+    parts += [_notes(record, first.task), _group_figure(record, first, models, colour)]
+    parts += [_calibration_figure(record, first, models, colour), _catalogue_figure(first, drawn, colour)]
     return "".join(parts) + "</section>"
 
 
@@ -200,10 +213,10 @@ def _drawing(svg: str, caption: str) -> str:
 
 def _table(block: _Block, models: Sequence[str], *, titled: bool) -> str:
     head = "".join(f"<th>{html.escape(metric)}</th>" for metric in block.metrics)
-    body = "".join(
-        f'<tr{" class=model" if name in models else ""}><th>{html.escape(name)}</th>' + "".join(f"<td>{_cell(block.figure(name, metric))}</td>" for metric in block.metrics) + "</tr>"
-        for name in block.order
-    )
+    body = ""
+    for name in block.order:
+        cells = "".join(f"<td>{_cell(block.figure(name, metric))}</td>" for metric in block.metrics)
+        body += f'<tr{" class=model" if name in models else ""}><th>{html.escape(name)}</th>{cells}</tr>'
     caption = f"<caption>{html.escape(FILTERS[block.filter])}</caption>" if titled else ""
     return f'<div class="wide"><table>{caption}<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -219,7 +232,8 @@ def _notes(record: Record, task: str) -> str:
         f"{count['model']}: {count['errors']} of {count['n']} questions got no answer and count as wrong, such as: {count['example']}"
         for count in record["counts"] if count["task"] == task and count["errors"]
     ] + [
-        f"{tie['model']}: {tie['metric']} ({FILTERS[tie['filter']]}) is {tie['mean']:.4f} with ties by expectation, {tie['against_ties']:.4f} if every tie goes wrong"
+        f"{tie['model']}: {tie['metric']} ({FILTERS[tie['filter']]}) is {tie['mean']:.4f} with ties by expectation, "
+        f"{tie['against_ties']:.4f} if every tie goes wrong"
         for tie in record["ties"] if tie["task"] == task
     ]
     return f'<ul class="notes">{"".join(f"<li>{html.escape(note)}</li>" for note in notes)}</ul>' if notes else ""
@@ -228,17 +242,20 @@ def _notes(record: Record, task: str) -> str:
 def _group_figure(record: Record, block: _Block, models: Sequence[str], colour: Mapping[str, str]) -> str:
     leading = HEADLINES[block.family][0]
     names = [name for name in block.order if name in models] + block.baselines(models)[:BESIDE]
-    rows = [row for row in record["groups"] if row["task"] == block.task and row["metric"] == leading and row["filter"] == block.filter and row["model"] in names]
+    wanted = (block.task, leading, block.filter)
+    rows = [row for row in record["groups"] if (row["task"], row["metric"], row["filter"]) == wanted and row["model"] in names]
     panels: dict[str, dict[str, list[tuple]]] = {}
     for group in dict.fromkeys(row["group"] for row in rows):
         own = [row for row in rows if row["group"] == group]
         if len({row["value"] for row in own}) > 1:
-            panels[f"{leading} by {group}"] = {
-                name: [(row["value"], row["mean"], row["low"], row["high"]) for row in own if row["model"] == name] for name in names if any(row["model"] == name for row in own)
-            }
+            series = {name: [(row["value"], row["mean"], row["low"], row["high"]) for row in own if row["model"] == name] for name in names}
+            panels[f"{leading} by {group}"] = {name: points for name, points in series.items() if points}
     if not panels:
         return ""
-    caption = "history: events before the question; popularity: train events of the item asked for or about. The models and the best baselines, with 95 % intervals."
+    caption = (
+        "history: events before the question; popularity: train events of the item asked for or about. "
+        "The models and the best baselines, with 95 % intervals."
+    )
     return _drawing(plots.lines(panels, colour, label=", ".join(panels)), caption)
 
 
@@ -259,23 +276,30 @@ def _catalogue_figure(block: _Block, names: Sequence[str], colour: Mapping[str, 
     panels = [(x, y, points(x, y)) for x, y in pairs if points(x, y)]
     if not panels:
         return ""
-    caption = "popularity: mean place of the items shown among the catalogue, 1 the most popular; coverage: share of the catalogue shown to anyone; novelty in bits; diversity: how unlike the items of a list are."
+    caption = (
+        "popularity: mean place of the items shown among the catalogue, 1 the most popular; coverage: share of the catalogue shown to anyone; "
+        "novelty in bits; diversity: how unlike the items of a list are."
+    )
     return _drawing(plots.scatters(panels, colour), caption)
 
 
 def _training_section(record: Record, models: Sequence[str]) -> str:
     logs = record.get("training") or {}
     measured = list(dict.fromkeys(key for log in logs.values() for entry in log for key in entry if key == "loss" or key.startswith("valid")))[:3]
-    panels = {key: {name: [(entry["step"], entry[key]) for entry in log if key in entry] for name, log in logs.items() if any(key in entry for entry in log)} for key in measured}
-    if not panels:
+    if not measured:
         return ""
-    return f'<section id="training"><h2>training</h2>{_drawing(plots.lines(panels, plots.colours(models, ()), label="training curves"), "By step.")}</section>'
+    curves = {key: {name: [(entry["step"], entry[key]) for entry in log if key in entry] for name, log in logs.items()} for key in measured}
+    panels = {key: {name: points for name, points in series.items() if points} for key, series in curves.items()}
+    drawing = _drawing(plots.lines(panels, plots.colours(models, ()), label="training curves"), "By step.")
+    return f'<section id="training"><h2>training</h2>{drawing}</section>'
 
 
 def _all_rows(record: Record) -> str:
     names = ("task", "model", "metric", "filter", "split", "mean", "low", "high", "n", "seed")
     body = "".join("<tr>" + "".join(f"<td>{_text(row[name])}</td>" for name in names) + "</tr>" for row in record["rows"])
-    return f'<details><summary>All {len(record["rows"])} figures</summary><div class="wide"><table><thead><tr>{"".join(f"<th>{name}</th>" for name in names)}</tr></thead><tbody>{body}</tbody></table></div></details>'
+    head = "".join(f"<th>{name}</th>" for name in names)
+    table = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<details><summary>All {len(record["rows"])} figures</summary>{table}</details>'
 
 
 def _text(value: object) -> str:
@@ -284,7 +308,8 @@ def _text(value: object) -> str:
 
 def _provenance(record: Record) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in record.get("versions", {}).items())
-    entries = {"command": record.get("command"), "data hash": record.get("data_hash"), "audit hash": record.get("audit_hash"), "seed": record.get("seed"), "versions": packages}
+    named = {"command": "command", "data hash": "data_hash", "audit hash": "audit_hash", "seed": "seed"}
+    entries = {**{label: record.get(key) for label, key in named.items()}, "versions": packages}
     items = "".join(f"<dt>{name}</dt><dd>{html.escape(str(value))}</dd>" for name, value in entries.items() if value not in (None, ""))
     return f"<footer><dl>{items}</dl><p>Intervals: 95 %, bootstrap over users. Ties count by expectation. Every question counts.</p></footer>"
 
@@ -308,8 +333,11 @@ figure{margin:22px 0 8px} figure svg{display:block;width:100%;height:auto} figur
 figcaption,.notes{color:var(--soft);font-size:13px} .notes{padding-left:18px}
 .wide{overflow-x:auto} table{border-collapse:collapse;width:100%;margin:18px 0 4px;font-variant-numeric:tabular-nums;font-size:14px}
 caption{text-align:left;color:var(--soft);font-size:13px;padding-bottom:4px}
-th,td{padding:6px 12px 6px 0;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap} thead th{color:var(--soft);font-weight:500} th:first-child,tbody th{text-align:left;font-weight:400}
+th,td{padding:6px 12px 6px 0;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+thead th{color:var(--soft);font-weight:500} th:first-child,tbody th{text-align:left;font-weight:400}
 td small{color:var(--soft)} tr.model th,tr.model td{font-weight:600;color:var(--model)} tr.model small{font-weight:400}
 details{margin:22px 0} summary{cursor:pointer;color:var(--soft)} details table{font-size:12.5px} details td:nth-child(-n+5),details th{text-align:left}
-footer{color:var(--soft);font-size:13px;margin-top:34px} dl{display:grid;grid-template-columns:max-content 1fr;gap:3px 18px;margin:0} dt{color:var(--ink)} dd{margin:0;overflow-wrap:anywhere;font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12.5px}
+footer{color:var(--soft);font-size:13px;margin-top:34px}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:3px 18px;margin:0} dt{color:var(--ink)}
+dd{margin:0;overflow-wrap:anywhere;font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12.5px}
 """

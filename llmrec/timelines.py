@@ -162,15 +162,12 @@ def _stream(corpus: Corpus) -> pl.DataFrame:
 
 
 def _answered(frame: pl.DataFrame, *, asked: list[str], by: list[str] | None) -> pl.DataFrame:
-    """The rows of the asked events with label 1 where one of the answering events follows on the same item. An answer in a later part than its question is not known to it: a train label never tells a test event."""
+    """The asked rows with their label; a question whose answer lies in a later part belongs to that part: asked in train, it would tell a held-out event."""
     answers = frame.filter(pl.col("event").is_in(by) if by else pl.col("event") != IMPRESSION)
-    labelled = []
-    for number, part in enumerate(PARTS):
-        known = answers.filter(pl.col("part").is_in(list(PARTS[: number + 1])))
-        last = known.group_by("user_id", "item_id").agg(last_answer=pl.col("position").max())
-        questions = frame.filter(pl.col("event").is_in(asked) & (pl.col("part") == part))
-        labelled.append(
-            questions.join(last, on=["user_id", "item_id"], how="left", maintain_order="left")
-            .with_columns(label=(pl.col("last_answer").fill_null(-1) >= pl.col("position")).cast(pl.Int64))
-        )
-    return pl.concat(labelled).sort("row")
+    place = pl.col("part").replace_strict({name: i for i, name in enumerate(PARTS)}, return_dtype=pl.Int8)
+    first = answers.select("user_id", "item_id", "position", answer=place).sort("position")
+    return (
+        frame.filter(pl.col("event").is_in(asked)).sort("position")
+        .join_asof(first, on="position", by=["user_id", "item_id"], strategy="forward", check_sortedness=False)
+        .with_columns(label=pl.col("answer").is_not_null().cast(pl.Int64), part=pl.max_horizontal(place, "answer").replace_strict(dict(enumerate(PARTS)), return_dtype=pl.String))
+    )

@@ -139,6 +139,18 @@ def test_every_reader_has_its_command_and_options(capsys):
         assert all(f"--{option.replace('_', '-')}" in told for option in OPTIONS[name])
 
 
+def test_a_simulated_world_is_prepared_by_the_same_way(tmp_path, capsys):
+    arguments = ["simulation", "--path", str(tmp_path / "world"), "--users", "30", "--items", "60", "--days", "20", "--seed", "5"]
+    assert main([*arguments, "--out", str(tmp_path / "corpus"), "--positive", "click,purchase,rating"]) == 0
+    corpus = Corpus.load(tmp_path / "corpus")
+    assert corpus.report["source"]["world"]["seed"] == 5
+    assert corpus.report["quarantined"] == 0
+    assert corpus.report["rows_read"] == len((tmp_path / "world" / "interactions.csv").read_text().splitlines()) - 1
+    assert corpus.interactions.has("review")
+    assert corpus.interactions.context == ("hour", "weekday", "device", "place", "promotion")
+    assert len(corpus.catalog) == 60
+
+
 def test_help_imports_no_torch():
     code = "import sys; from llmrec.prepare import main\ntry: main(['--help'])\nexcept SystemExit: print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1], env={**os.environ}, check=True)

@@ -14,7 +14,8 @@ __all__ = ["CUTOFFS", "HEADLINES", "LOWER_IS_BETTER", "METRICS", "NEITHER_IS_BET
 
 CUTOFFS = (1, 5, 10, 20)
 
-# family: what its functions take.  items: ranking.Placements.  catalogue: catalogue.ItemLists.  rating: RatingAnswers.  binary: BinaryAnswers.  text: TextAnswers.
+# family: what its functions take.  items: ranking.Placements.  catalogue: catalogue.ItemLists.  rating: RatingAnswers.  binary: BinaryAnswers.  text:
+# TextAnswers.
 METRICS: dict[str, dict[str, Callable[..., Statistic]]] = {
     "items": {
         **{f"recall@{k}": partial(ranking.recall, k=k) for k in CUTOFFS},

@@ -83,7 +83,8 @@ def f1(answers: BinaryAnswers) -> Statistic:
 def calibration_gaps(probability: np.ndarray, label: np.ndarray) -> Statistic:
     """Expected calibration error of probabilities (questions,) for 0/1 labels (questions,); questions with a NaN do not count.
 
-    Bin b holds the probabilities in (b / 15, (b + 1) / 15], the first one 0 too. The error is the sum over bins of |sum of (label - probability)|, over the number of questions.
+    Bin b holds the probabilities in (b / 15, (b + 1) / 15], the first one 0 too. The error is the sum over bins of |sum of (label - probability)|, over the
+    number of questions.
     """
     counts = ~np.isnan(probability)
     gaps = np.zeros((len(probability), NUM_BINS + 1))

@@ -30,7 +30,8 @@ def coverage(lists: ItemLists, k: int) -> Statistic:
 
 
 def novelty(lists: ItemLists, k: int) -> Statistic:
-    """The mean surprise of the first k items, in bits: -log2 of the item's share of the train events, one event added to each item so that a new item has a share.
+    """The mean surprise of the first k items, in bits: -log2 of the item's share of the train events, one event added to each item so that a new item has a
+    share.
 
     Source: Vargas and Castells, Rank and relevance in novelty and diversity metrics for recommender systems, RecSys 2011 (mean self-information).
     """
@@ -39,7 +40,8 @@ def novelty(lists: ItemLists, k: int) -> Statistic:
 
 
 def popularity(lists: ItemLists, k: int) -> Statistic:
-    """The mean place of the first k items among the catalogue by train popularity, 0 to 1: .5 for items drawn at random, towards 1 the more only what is popular is shown.
+    """The mean place of the first k items among the catalogue by train popularity, 0 to 1: .5 for items drawn at random, towards 1 the more only what is
+    popular is shown.
 
     Items of equal popularity share the middle of their places.
     """

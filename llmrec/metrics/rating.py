@@ -36,7 +36,8 @@ def mae(answers: RatingAnswers) -> Statistic:
 
 
 def ece(answers: RatingAnswers) -> Statistic:
-    """Expected calibration error of the most probable rating: how far its probability is from how often it is right, over 15 equal bins. NaN without distributions.
+    """Expected calibration error of the most probable rating: how far its probability is from how often it is right, over 15 equal bins. NaN without
+    distributions.
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3.
     """

@@ -22,7 +22,8 @@ class Statistic:
     """A metric's rows and the rule that sums them up.
 
     rows: (questions,) or (questions, m), one row a question, in the order asked.
-    total: (rows, weights (resamples, questions) float64) -> (resamples,) float64; a weight is how often the question counts. NaN where the metric is not defined.
+    total: (rows, weights (resamples, questions) float64) -> (resamples,) float64; a weight is how often the question counts. NaN where the metric is not
+    defined.
     resampled: False where a resample's figure is no draw of the metric: sets of distinct things shrink when questions repeat, so they get no interval.
 
     >>> float(mean_of(np.array([1.0, 0.0, 0.0, 1.0])))

@@ -103,7 +103,8 @@ def distinct2(answers: TextAnswers) -> Statistic:
 
 
 def feature_precision(answers: TextAnswers) -> Statistic:
-    """Of the features named in the texts, the share that their items are known to have. Each text counts a feature once. NaN where none is named or nothing is known of items."""
+    """Of the features named in the texts, the share that their items are known to have. Each text counts a feature once. NaN where none is named or nothing
+    is known of items."""
     named = [answers.features.intersection(words(text)) for text in answers.written]
     supported = answers.supported if answers.supported is not None else [frozenset()] * len(named)
     counted = 1 if answers.supported is not None else 0
