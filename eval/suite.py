@@ -132,8 +132,8 @@ class _Fitted:
             try:
                 baseline = self.classes[name]().fit(self.timelines, seed=self.seed)
                 _say(f"baseline {name}: fitted in {time.monotonic() - start:.1f} s")
-            except ImportError as error:
-                # A baseline behind an extra that is not installed: the others are still worth measuring.
+            except (ImportError, ValueError) as error:
+                # Its extra is not installed, or train lacks what it learns from: the others are still worth measuring.
                 baseline = None
                 _say(f"baseline {name}: left out. {error}")
             self.fitted[name] = baseline

@@ -7,11 +7,9 @@ figure can be repeated from it.
 
 The protocol, wherever it makes a choice:
 - Every question counts. No answer, or one that is not an answer (`error` in the file), is as wrong as can be: no item listed; the rating at the end of the
-  scale
-  farthest from the truth; the truth at probability 0; an empty text.
+  scale farthest from the truth; the truth at probability 0; an empty text.
 - Items of the history: models list them too (they are asked with exclude_seen off), so that each figure is given with the seen filter "off" and "on" (seen
-  items taken out).
-  Given candidates, the filter is "candidates".
+  items taken out). Given candidates, the filter is "candidates".
 - Ties within a list count by expectation (metrics.ranking). A target outside the list, at least LISTED long, counts 0.
 - Intervals: 95 %, bootstrap over users (metrics.statistic).
 """

@@ -25,7 +25,7 @@ from llmrec.predictions import HeldOut, Prediction, Request
 FAMILIES = ("items", "rating", "binary", "text")
 LISTED = 100
 # Questions asked at once: enough for a model to batch equal lengths, few enough for the bar to move.
-ASKED_AT_ONCE = 1024
+ASKED_AT_ONCE = 512
 
 
 class Predictor(Protocol):
@@ -36,8 +36,9 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Exam:
-    """One task's held-out questions, as every model is asked them. `family` (one of FAMILIES) decides how answers are saved and scored; `candidates`: the
-    questions name the items to rank.
+    """One task's held-out questions, as every model is asked them.
+
+    `family` (one of FAMILIES) decides how answers are saved and scored; `candidates`: the questions name the items to rank.
 
     Raises:
         ValueError: there is no question, an id stands twice (a user would count twice), or the family is unknown.
@@ -84,9 +85,8 @@ class Exam:
 def save_predictions(model: Predictor, name: str, exam: Exam, *, folder: Path) -> Path:
     """Writes `folder`/TASK.NAME.parquet, one row a question in the order of the exam, and returns its path.
 
-    Columns: id, user_id, target (the truth: an item_id, a number, or a text), item_id (what the question is about, if it names one), error, history_length,
-    language, tags (JSON);
-    and items, scores (best first) and seen; or value, ratings and probabilities (a distribution, or null); or probability; or text and reference.
+    Columns: id, user_id, target (the truth: an item_id, a number, or a text), item_id (what the question is about, if it names one), error,
+    history_length, language, tags (JSON); and items, scores (best first) and seen; or value, ratings and probabilities (a distribution, or null); or probability; or text and reference.
     The file's metadata holds task, family, candidates, model, part and seed.
 
     Raises:

@@ -206,10 +206,10 @@ class Recommender:
         elif space != ITEMS:
             mode, width = "closed", 0
         else:
-            size = len(self.composer.spaces[ITEMS])
-            width = min(max(beams, request.k), size)
-            # A beam that holds a quarter of the catalogue costs more than reading every node once.
-            mode = "exact" if exhaustive or task.candidates or 4 * width >= size else "beam"
+            trie = self.composer.spaces[ITEMS].trie
+            width = min(max(beams, request.k), len(trie.codes))
+            # One token an item: the first read scores them all. And a beam that holds a quarter of the catalogue costs more than reading every node once.
+            mode = "exact" if exhaustive or task.candidates or trie.depth == 1 or 4 * width >= len(trie.codes) else "beam"
             width = 0 if mode == "exact" else width
         return Query(number, request, tokens, space, mode, width, skipped)
 
@@ -233,10 +233,9 @@ class Recommender:
         allowed = None if all(mask is None for mask in masks) else np.stack([np.ones(len(space), dtype=bool) if m is None else m for m in masks])
         if mode == "exact":
             scores = exact(reading, space.trie, space_name, allowed=allowed)
-            rows = np.argsort(-scores, axis=1, kind="stable")
-            scores = np.take_along_axis(scores, rows, axis=1)
-        else:
-            rows, scores = beam(reading, space.trie, space_name, width=width, allowed=allowed)
+            best = [_best(row, query.request.k) for query, row in zip(batch, scores)]
+            return [self._listed(query.request.k, rows, row[rows]) for query, rows, row in zip(batch, best, scores)]
+        rows, scores = beam(reading, space.trie, space_name, width=width, allowed=allowed)
         return [self._listed(query.request.k, row, score) for query, row, score in zip(batch, rows, scores)]
 
     def _closed(self, space_name: str, probabilities: np.ndarray) -> Prediction:
@@ -434,6 +433,14 @@ def _copy_base(source: Path, target: Path) -> None:
 
 
 _BASE_FILES = ("config.json", "generation_config.json", "model.safetensors.index.json", "special_tokens_map.json", "vocab.json", "merges.txt", "chat_template.jinja")
+
+
+def _best(scores: np.ndarray, k: int) -> np.ndarray:
+    """The rows of the k best scores, best first, equal ones in row order."""
+    rows = np.arange(len(scores))
+    if 4 * k < len(scores):
+        rows = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
+    return rows[np.argsort(-scores[rows], kind="stable")]
 
 
 def _events(history: Iterable[str | Event]) -> tuple[Event, ...]:

@@ -108,7 +108,7 @@ class Factorization(RatingModel):
         _add(factors.user, users, rate * (pull - weight * user))
         _add(factors.item, items, rate * (errors[:, None] * profile - weight * item))
         if self.implicit:
-            pulls = np.zeros((len(distinct), self.num_factors), np.float32)
+            pulls = np.zeros((len(distinct), item.shape[1]), np.float32)
             _add(pulls, place, pull)
             back = rated.T.tocsr()
             # Each of a user's ratings shrinks each of the user's implicit factors once.

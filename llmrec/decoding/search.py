@@ -76,6 +76,11 @@ def exact(reading: Reading, trie: Trie, space: str, *, allowed: np.ndarray | Non
     model = reading.model
     tensors = model.spaces[space]
     size, rows = len(reading.last), model.rows()
+    if trie.depth == 1:  # the root is the only node: its children's log-probabilities are the scores
+        log_probs, children = model.child_log_probs(model.space_logits(reading.last, tensors, rows), torch.zeros(size, dtype=torch.long, device=model.device), tensors)
+        scores = np.empty((size, len(trie.codes)))
+        scores[:, trie.answer[children[0].cpu().numpy()]] = log_probs.double().cpu().numpy()
+        return scores if allowed is None else np.where(allowed, scores, -np.inf)
     live = np.ones(trie.num_nodes, dtype=bool) if allowed is None else trie.alive(allowed).any(axis=0)
     edge = torch.full((size, trie.num_nodes), -torch.inf, dtype=torch.float64, device=model.device)
     _put(edge, model, model.space_logits(reading.last, tensors, rows), np.zeros(1, dtype=np.int64), tensors)

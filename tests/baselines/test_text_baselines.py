@@ -1,0 +1,78 @@
+"""Baselines that answer in words."""
+
+import pytest
+
+from llmrec.baselines import BASELINES
+from llmrec.interactions import Event
+from llmrec.predictions import Request
+
+
+@pytest.fixture(scope="module")
+def reviewed(build):
+    rows = [
+        {"user_id": "ann", "item_id": "tuner", "review": "Light. The display is bright.", "summary": "Fine"},
+        {"user_id": "ann", "item_id": "strap", "review": None, "summary": None},
+        {"user_id": "bob", "item_id": "tuner", "review": "Stays in tune. I like it.", "summary": "Good"},
+        {"user_id": "bob", "item_id": "capo", "review": "", "summary": "Good"},
+        {"user_id": "cat", "item_id": "strap", "review": "Soft leather.", "summary": "Fine "},
+        {"user_id": "cat", "item_id": "case", "review": None, "summary": None},
+        {"user_id": "dan", "item_id": "case", "review": "Never seen in train.", "summary": "Never", "part": "test"},
+    ]
+    items = [{"item_id": "tuner", "title": "Tuner", "features": ["Display"]}, {"item_id": "case", "title": "Case", "features": ["Leather"]}, {"item_id": "lonely", "title": "Lonely", "features": []}]
+    return build(rows, items + [{"item_id": item, "title": item.title(), "features": []} for item in ("strap", "capo")])
+
+
+def explain(model, item: str, *history: str, language: str = "en") -> str:
+    return model.predict([Request(task="explanation", item_id=item, history=tuple(map(Event, history)), language=language)])[0].text
+
+
+def test_nearest_review_is_that_of_the_most_alike_user_on_the_item(reviewed):
+    model = BASELINES["nearest_review"]().fit(reviewed)
+    assert explain(model, "tuner", "strap") == "The display is bright."  # ann's; the sentence that names the item's feature
+    assert explain(model, "tuner", "capo") == "Stays in tune."  # bob's; no sentence names one, the first
+    assert explain(model, "tuner") == "The display is bright."  # equals: the earliest
+
+
+def test_nearest_review_takes_the_summary_where_there_is_no_review(reviewed):
+    assert explain(BASELINES["nearest_review"]().fit(reviewed), "capo") == "Good"
+
+
+def test_an_item_without_reviews_borrows_from_the_most_similar(reviewed):
+    model = BASELINES["nearest_review"]().fit(reviewed)
+    assert explain(model, "case", "tuner") == "Soft leather."  # the strap's: cat has both
+    assert explain(model, "lonely", "capo") == "Stays in tune."  # the most reviewed item's
+
+
+def test_nearest_review_without_any_review_is_the_template(build):
+    timelines = build([{"user_id": "a", "item_id": item} for item in "xy"])
+    template, nearest = (BASELINES[name]().fit(timelines) for name in ("template", "nearest_review"))
+    assert explain(nearest, "x", "y") == explain(template, "x", "y") != ""
+
+
+def test_template_names_the_item_in_the_language_asked_for(reviewed):
+    model = BASELINES["template"]().fit(reviewed)
+    assert "Tuner" in explain(model, "tuner", "strap", language="en")
+    assert any("\u4e00" <= character <= "\u9fff" for character in explain(model, "tuner", "strap", language="zh"))
+    assert explain(model, "tuner", "strap", language="fr")
+
+
+@pytest.mark.parametrize("name", ["template", "nearest_review", "lead_sentence", "most_common_summary"])
+def test_batch_equals_single(name, reviewed):
+    model = BASELINES[name]().fit(reviewed, seed=5)
+    requests = [Request(id=str(n), task=model.tasks[0], item_id=item, review="Nice. Red.", history=(Event("capo"), Event("unheard of"))) for n, item in enumerate(["tuner", "case", "lonely"])]
+    answers = model.predict(requests)
+    assert answers == [model.predict([request])[0] for request in requests]
+    assert all(answer.text for answer in answers)
+    assert all(answer.skipped == (model.tasks == ("explanation",)) for answer in answers)
+
+
+def test_summaries(reviewed):
+    request = Request(task="review_summary", review="<b>Nice</b> and red!  It works. ")
+    assert BASELINES["lead_sentence"]().fit(reviewed).predict([request])[0].text == "Nice and red!"
+    assert BASELINES["most_common_summary"]().fit(reviewed).predict([request])[0].text == "Fine"  # twice, as Good; ann's stands first
+    assert "review" in BASELINES["lead_sentence"]().fit(reviewed).predict([Request(task="review_summary")])[0].error
+
+
+def test_summaries_of_a_log_without_any_are_refused(build):
+    with pytest.raises(ValueError, match="needs summaries in train"):
+        BASELINES["most_common_summary"]().fit(build([{"user_id": "a", "item_id": "x"}]))
