@@ -62,11 +62,12 @@ class Example:
 
 
 class Prompt(NamedTuple):
-    """A prompt that ends where an answer of `space` begins."""
+    """A prompt that ends where an answer of `space` begins. skipped: items of the history the catalogue does not hold.   shown: how many of its newest events fit."""
 
     tokens: list[int]
     space: str
     skipped: int
+    shown: int
 
 
 class Composer:
@@ -142,8 +143,8 @@ class Composer:
         """The tokens before the answer to a request: its history, then its question or, for a stream task, what stands before the next event's code. Unknown items are skipped and counted."""
         events = [e for e in request.history if e.item_id in self._rows]
         tail = self.question(template, request) if template.question else self._before_code(template, request.context, request.timestamp, events[-1] if events else None)
-        strand, _ = self.trunk(template, events, room=len(tail))
-        return Prompt(strand.tokens + tail, space, len(request.history) - len(events))
+        strand, ends = self.trunk(template, events, room=len(tail))
+        return Prompt(strand.tokens + tail, space, len(request.history) - len(events), sum(end > 0 for end in ends))
 
     def question(self, template: PromptTemplate, request: Request) -> list[int]:
         """The tokens of a template's question, its fields filled from the request."""

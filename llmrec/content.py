@@ -9,7 +9,6 @@ know, and a new item gets its vector from its text alone.
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,14 +23,14 @@ from safetensors.numpy import load_file, save_file
 from sklearn.utils.extmath import randomized_svd
 
 from llmrec.interactions import TRAIN, Corpus
+from llmrec.words import is_unspaced, run_pattern
 
 FORMAT = 1
 MAX_TERMS = 100_000
 """The most frequent terms are kept: the components are terms x width numbers, 51 MB at the default width, and travel with a model."""
 
 _SMALL_CATALOGUE = 100  # below it most terms stand in one item only, and dropping them would leave nothing
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_RUN = re.compile(rf"[{_CJK}]+|(?:(?![{_CJK}])\w)+")
+_RUN = run_pattern(r"\w")
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def text_terms(text: str) -> Iterator[str]:
 def _grams(line: str) -> Iterator[str]:
     words: list[str] = []
     for run in _RUN.findall(line):
-        if re.match(f"[{_CJK}]", run):
+        if is_unspaced(run):
             yield from run
             yield from (run[i : i + 2] for i in range(len(run) - 1))
         else:

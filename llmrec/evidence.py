@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from llmrec.interactions import Catalog
+from llmrec.words import is_unspaced, run_pattern
 
 MAX_CHARACTERS = 512
 
 _LONGEST_TITLE = 120  # two titles and the words around them stay well under MAX_CHARACTERS
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_CJK}]+|(?:(?![{_CJK}])\w)+(?:['\u2019-](?:(?![{_CJK}])\w)+)*")
+_RUN = run_pattern(r"\w", joiners="'\u2019-")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Soft hyphens, zero-width and bidirectional controls, private use, lone surrogates, tag characters.
 # The joiners U+200C and U+200D stay: Persian and Indic words need them.
@@ -251,9 +251,9 @@ def _shared_slots(catalog: Catalog, shared: Mapping[int, Sequence[_Pair]], rng: 
 
 def _spans(sentence: str) -> set[str]:
     """Every run of one to three words, and within Chinese of one to four characters."""
-    words: list[str] = _WORD.findall(sentence.casefold())
+    words: list[str] = _RUN.findall(sentence.casefold())
     spans = {" ".join(words[i : i + n]) for n in (1, 2, 3) for i in range(len(words) - n + 1)}
     for word in words:
-        if re.match(f"[{_CJK}]", word):
+        if is_unspaced(word):
             spans.update(word[i : i + n] for n in (1, 2, 3, 4) for i in range(len(word) - n + 1))
     return spans

@@ -6,15 +6,22 @@ Floor 1: no torch, so that `--help` answers at once.
 from __future__ import annotations
 
 import argparse
+import errno
 import functools
 import os
 import sys
 from collections.abc import Callable
 
+from safetensors import SafetensorError
+
 from llmrec.config import Settings, load_settings
 
-USAGE, DATA, MODEL, DISK, MEMORY = 2, 3, 4, 5, 6
-"""Exit codes: usage or environment, bad data, bad model or checkpoint, disk, memory."""
+USAGE, DATA, MODEL, DISK, MEMORY, NUMERIC = 2, 3, 4, 5, 6, 7
+"""Exit codes: usage or environment, bad data, bad model or checkpoint, disk, memory, numbers that are not finite."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that a run cannot go on from."""
 
 
 def arguments(command: str, doc: str, argv: list[str] | None) -> Settings:
@@ -37,7 +44,7 @@ def guarded(main: Callable[..., None]) -> Callable[..., int]:
         try:
             main(argv)
             return 0
-        except (FileExistsError, FileNotFoundError, KeyError, ValueError, OSError, MemoryError) as error:
+        except (FileExistsError, FileNotFoundError, KeyError, ValueError, OSError, MemoryError, FloatingPointError, SafetensorError) as error:
             if os.environ.get("LLMREC_DEBUG"):
                 raise
             sys.stderr.write(f"error: {error.args[0] if isinstance(error, KeyError) and error.args else error}\n")
@@ -47,8 +54,13 @@ def guarded(main: Callable[..., None]) -> Callable[..., int]:
 
 
 def _code(error: BaseException) -> int:
+    # safetensors writes its files itself, and reports a full disk in words alone.
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC or isinstance(error, SafetensorError) and "os error 28" in str(error):
+        return DISK
+    if isinstance(error, (CheckpointError, SafetensorError)):
+        return MODEL
+    if isinstance(error, FloatingPointError):
+        return NUMERIC
     if isinstance(error, MemoryError):
         return MEMORY
-    if isinstance(error, OSError) and error.errno == 28:
-        return DISK
     return USAGE if isinstance(error, (FileExistsError, FileNotFoundError, KeyError)) else DATA

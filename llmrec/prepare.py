@@ -28,11 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # polars is imported here, and torch only where `model` needs it, so that --help answers at once.
     from polars.exceptions import PolarsError
 
-    from llmrec.audit import audit_log
+    from llmrec.audit.log import audit_log
     from llmrec.interactions import write_manifest
     from llmrec.publishing import publish
     from llmrec.readers import OPTIONS, READERS, download, table
-    from llmrec.readers.ingest import UNITS, IngestSettings, assemble, clean
+    from llmrec.readers.ingest import IngestSettings, assemble, clean
+    from llmrec.readers.rows import UNITS
     from llmrec.splits import SPLITS, SplitSettings, split_files
 
     options = _parser(OPTIONS, splits=tuple(SPLITS), units=tuple(UNITS)).parse_args(arguments)

@@ -200,7 +200,10 @@ class Recommender:
             where_mask(self.catalog, request.where)
         if not task.reads_history and request.history:
             request = replace(request, history=())
-        tokens, space, skipped = self.composer.prompt(template, request, space=space)
+        tokens, space, skipped, shown = self.composer.prompt(template, request, space=space)
+        if request.exclude_seen and len(request.history) >= len(self.catalog) and self.catalog.rows.keys() <= {event.item_id for event in request.history}:
+            # Who has had everything is offered what lies longest back, rather than nothing.
+            request = replace(request, history=request.history[-shown:] if shown else ())
         if space == TEXT:
             mode, width = "write", 0
         elif space != ITEMS:

@@ -26,7 +26,8 @@ QUESTION_FIELDS = {
 
 
 def entries(task: str) -> list[dict]:
-    return yaml.safe_load((PROMPTS / f"{task}.yaml").read_text(encoding="utf-8"))
+    """The wordings of a task. The bare entry of codes alone has no words to judge; templates' own tests load it."""
+    return [entry for entry in yaml.safe_load((PROMPTS / f"{task}.yaml").read_text(encoding="utf-8")) if entry["name"] != "bare"]
 
 
 def placeholders(text: str) -> list[str]:

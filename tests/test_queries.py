@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from llmrec.interactions import Catalog
-from llmrec.queries import WORDINGS, QueryMaker, reason_absent, words
+from llmrec.queries import WORDINGS, QueryMaker, reason_absent
+from llmrec.words import words
 
 GENRES = ("Comedy", "War", "Romance", "Sci-Fi", "Drama")
 
@@ -31,11 +32,6 @@ def maker() -> QueryMaker:
 def all_sentences(maker: QueryMaker, split: str, language: str, count: int = 600) -> list[str]:
     rng = np.random.default_rng(3)
     return [maker.sentence(row, [(row + 5) % 600, (row + 7) % 600], rng, split=split, language=language) for row in range(count)]
-
-
-def test_words_are_folded_and_chinese_counts_in_pairs():
-    assert words("Children’s SCI-FI, 1995") == ["children's", "sci", "fi", "1995"]
-    assert words("老电影 战") == ["老电", "电影", "战"]
 
 
 def test_matches_are_the_items_that_hold_every_word():

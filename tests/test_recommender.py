@@ -57,6 +57,11 @@ def test_more_than_there_is_gives_all_and_says_so(recommender):
     assert len(found.item_ids) == 10 and found.truncated
 
 
+def test_who_has_had_everything_is_offered_what_lies_longest_back(recommender):
+    found = ask(recommender, history=[f"i{n % 12}" for n in range(500)] + ["i3"] * 400, k=3)
+    assert len(found.item_ids) == 3 and "i3" not in found.item_ids
+
+
 def test_an_empty_history_recommends_from_the_catalogue(recommender):
     assert len(ask(recommender, k=3).item_ids) == 3
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,19 +17,25 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from llmrec.publishing import publish, verify
+from llmrec.launch import CheckpointError
+from llmrec.publishing import FILES, publish, verify
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Progress:
-    """Where a run stands: `step` steps are done. best: the validation figure of `best_step`; history: (step, figure) of every validation."""
+    """Where a run stands: `step` steps are done, the last `skipped` of them without a finite loss.
+
+    best: the validation figure of `best_step`; history: (step, figure) of every validation; window: the losses of the steps since the last line of the log.
+    """
 
     step: int = 0
     best: float | None = None
     best_step: int = 0
     since_best: int = 0
+    skipped: int = 0
+    window: list[list[float]] = field(default_factory=list)
     history: list[tuple[int, float]] = field(default_factory=list)
 
 
@@ -42,47 +49,69 @@ class Checkpoints:
         self.folder, self.fingerprint, self.keep = Path(folder), json.loads(json.dumps(fingerprint, default=str)), keep
 
     def save(self, progress: Progress, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], best: Mapping[str, Tensor]) -> None:
-        """Publishes a checkpoint, then prunes older ones. Raises FloatingPointError rather than save a tensor that is not finite."""
-        for name, tensor in weights.items():
-            if not bool(torch.isfinite(tensor).all()):
-                raise FloatingPointError(f"{name} is not finite at step {progress.step}; nothing is saved")
+        """Publishes a checkpoint, then prunes all but the newest `keep`. Raises FloatingPointError rather than save a tensor that is not finite."""
+        moments = _moments(optimizer, names)
+        for tensors in (weights, moments, best):
+            check_finite(tensors, progress.step)
         target = self.folder / f"step-{progress.step:08d}"
-        if target.exists():
-            return
-        with publish(target, hashes=True) as folder:
+        # What has this number already was passed over when this run was loaded, so it is damaged.
+        with publish(target, overwrite=True, hashes=True) as folder:
             save_file(dict(weights), folder / "weights.safetensors")
-            save_file(_moments(optimizer, names), folder / "optimizer.safetensors")
+            save_file(moments, folder / "optimizer.safetensors")
             if best:
                 save_file(dict(best), folder / "best.safetensors")
             (folder / "progress.json").write_text(json.dumps(asdict(progress)) + "\n")
             (folder / "fingerprint.json").write_text(json.dumps(self.fingerprint, indent=1) + "\n")
-        for old in self._complete()[: -self.keep]:
-            shutil.rmtree(old)
+        complete = self._complete()
+        # Those of later steps were passed over when this run was loaded: kept, they would push the good ones out.
+        kept = [path for path in complete if _step(path) <= progress.step][-self.keep :]
+        for path in complete:
+            if path not in kept:
+                shutil.rmtree(path)
 
     def load(self) -> tuple[Progress, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]] | None:
-        """Progress, weights, moments and best weights of the newest checkpoint that verifies; None where there is none.
+        """Progress, weights, moments and best weights of the newest checkpoint that verifies; None where there is no checkpoint.
 
-        Raises ValueError where it belongs to other settings or data, naming what changed.
+        Raises CheckpointError where it belongs to other settings or data, naming what changed, and where none of those there are verifies, naming the damaged files.
         """
+        damaged = []
         for folder in reversed(self._complete()):
             try:
                 verify(folder)
             except ValueError as error:
                 log.warning("passing over %s: %s", folder.name, error)
+                damaged.append(str(error))
                 continue
             saved = json.loads((folder / "fingerprint.json").read_text())
             changed = [f"{key}: {saved.get(key)!r} -> {value!r}" for key, value in self.fingerprint.items() if saved.get(key) != value]
             if changed:
-                raise ValueError(f"{folder} belongs to another run ({'; '.join(changed[:5])}); remove {self.folder} or name another output")
+                raise CheckpointError(f"{folder} belongs to another run ({'; '.join(changed[:5])}); remove {self.folder} or name another output")
             progress = Progress(**json.loads((folder / "progress.json").read_text()))
             progress.history = [tuple(pair) for pair in progress.history]
             best = folder / "best.safetensors"
             return progress, load_file(folder / "weights.safetensors"), load_file(folder / "optimizer.safetensors"), load_file(best) if best.is_file() else {}
+        if damaged:
+            raise CheckpointError(f"no checkpoint of {self.folder} can be gone on from ({'; '.join(damaged)}); remove that folder to begin again")
         return None
 
     def _complete(self) -> list[Path]:
-        """Published checkpoints, oldest first. Anything else in the folder is left alone."""
-        return sorted(path for path in self.folder.glob("step-*") if path.is_dir() and (path / "files.json").is_file()) if self.folder.is_dir() else []
+        """Published checkpoints, oldest first. Anything else in the folder, a copy under another name too, is left alone."""
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted((path for path in found if _STEP.fullmatch(path.name) and not path.is_symlink() and (path / FILES).is_file()), key=_step)
+
+
+_STEP = re.compile(r"step-(\d{8,})")
+
+
+def _step(folder: Path) -> int:
+    return int(_STEP.fullmatch(folder.name)[1])
+
+
+def check_finite(tensors: Mapping[str, Tensor], step: int) -> None:
+    """Raises FloatingPointError naming the first tensor that holds a NaN or an infinity."""
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise FloatingPointError(f"{name} is not finite at step {step}: it is not saved. Lower the learning rate or use precision=fp32")
 
 
 def restore_moments(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], moments: Mapping[str, Tensor]) -> None:

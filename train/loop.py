@@ -31,7 +31,7 @@ from llmrec.mixture import Mixture
 from llmrec.objective import Objective
 from llmrec.recommender import Recommender
 
-from .checkpoint import Checkpoints, Progress, restore_moments
+from .checkpoint import Checkpoints, Progress, check_finite, restore_moments
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ STOPPED = 143
 NOT_FINITE = 7
 MAX_SKIPPED = 3
 """Steps in a row whose loss or gradient is not finite before a run gives up."""
+LOG_STEPS = 20
+"""Steps between two lines of the log, which holds their mean."""
 
 
 def start(settings: Settings) -> Accelerator:
@@ -122,11 +124,11 @@ def train(
     journal = Journal(scratch, progress.step) if accelerator.is_main_process else None
     shares = mixture.shares.to(accelerator.device)
     parts = phase.accumulation
-    skipped = 0
-    stopping = False
+    # A run stopped where its patience ended has nothing left to do.
+    stopping = validation is not None and progress.since_best >= phase.validation.patience
     bar = tqdm(total=total, initial=progress.step, desc="train", unit="step", disable=not accelerator.is_main_process, mininterval=1, file=sys.stderr)
     batches = _ahead(lambda part: mixture.batch(part, rank=accelerator.process_index, world=accelerator.num_processes), range(progress.step * parts, total * parts))
-    window: list[Tensor] = []
+    window = [torch.tensor(losses, device=accelerator.device) for losses in progress.window]
     started, last_logged = time.monotonic(), progress.step
     while progress.step < total and not stopping:
         _seed(settings.seed, progress.step, accelerator.process_index)
@@ -147,18 +149,18 @@ def train(
         finite = bool(torch.isfinite(losses).all() and torch.isfinite(norm))
         if finite:
             optimizer_.step()
-            skipped = 0
+            progress.skipped = 0
+            window.append(losses)
         else:  # the same on every process: losses are summed over them, and so is the gradient
-            skipped += 1
+            progress.skipped += 1
             log.warning("step %d is skipped: its loss or gradient is not finite", progress.step)
-            if skipped > MAX_SKIPPED:
-                log.error("%d steps in a row were not finite; lower the learning rate or use precision=fp32. The last checkpoint stands in %s", skipped, checkpoints.folder)
+            if progress.skipped > MAX_SKIPPED:
+                log.error("%d steps in a row were not finite; lower the learning rate or use precision=fp32. The last checkpoint stands in %s", progress.skipped, checkpoints.folder)
                 sys.exit(NOT_FINITE)
         optimizer_.zero_grad()
         progress.step += 1
         bar.update(1)
-        window.append(losses)
-        if len(window) == 20 or progress.step == total:
+        if window and (progress.step % LOG_STEPS == 0 or progress.step == total):
             means = torch.stack(window).mean(0)
             window.clear()
             loss = float((means * shares).sum())
@@ -179,6 +181,7 @@ def train(
         stop_asked = bool(accelerator.reduce(torch.tensor(float(stop.asked), device=accelerator.device), "sum"))
         if stop_asked or progress.step % settings.checkpoint_steps == 0 and progress.step < total:
             if accelerator.is_main_process:
+                progress.window = [losses.tolist() for losses in window]
                 checkpoints.save(progress, {name: p.detach().cpu().contiguous() for name, p in trained.items()}, optimizer, names, best)
             accelerator.wait_for_everyone()
         if stop_asked:
@@ -188,6 +191,7 @@ def train(
     batches.close()
     if best:
         _put(trained, best)
+    check_finite(trained, progress.step)
     if journal is not None:
         journal.close()
     return progress
@@ -200,10 +204,9 @@ class Journal:
         from torch.utils.tensorboard import SummaryWriter  # 1 s to import, and only the main process writes
 
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "log.jsonl"
-        kept = [line for line in path.read_text().split("\n") if line and json.loads(line)["step"] <= step] if path.is_file() and step else []
-        path.write_text("".join(line + "\n" for line in kept))
-        self.file = open(path, "a", encoding="utf-8")
+        self.file = open(folder / "log.jsonl", "a+", encoding="utf-8")
+        self.file.seek(0)
+        self.file.truncate(_kept(self.file.buffer.read(), step))
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
     def write(self, *, step: int, **figures: float) -> None:
@@ -215,6 +218,20 @@ class Journal:
     def close(self) -> None:
         self.file.close()
         self.board.close()
+
+
+def _kept(lines: bytes, step: int) -> int:
+    """How many bytes of a log stand before the first line that is torn or says what came after `step`."""
+    kept = 0
+    for line in lines.split(b"\n")[:-1]:  # behind the last line end stands nothing, or a torn line
+        try:
+            later = json.loads(line)["step"] > step
+        except (ValueError, KeyError, TypeError):
+            break
+        if later:
+            break
+        kept += len(line) + 1
+    return kept
 
 
 def rate(step: int, total: int, phase: PhaseSettings) -> float:

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     from llmrec.tasks import TASKS
 
     from .loop import start
-    from .setup import corpus_texts, offered_tasks, run, templates_of
+    from .setup import bare, corpus_texts, offered_tasks, run, templates_of
 
     accelerator = start(settings)
     corpus = Corpus.load(settings.data.corpus)
@@ -52,10 +52,10 @@ def main(argv: list[str] | None = None) -> None:
         embedding_dropout=made.embedding_dropout,
     )
     add_residual_dropout(model.base, made.residual_dropout)
-    # The bare stream is the prompt of what needs no words; what is asked in words keeps its own.
-    stream = templates_of("next_item", "stream")
-    templates = {name: stream if name in ("next_item", "ranking") else templates_of(name) for name in shares}
-    answers = {"next_item": stream, "ranking": stream, **{name: templates_of(name) for name in shares if name in TASKS and name not in ("next_item", "ranking")}}
+    templates = {name: bare(templates_of(name)) for name in shares}
+    # The stream it was trained on ranks candidates, too.
+    asked = dict.fromkeys(["next_item", "ranking"] if "next_item" in shares else []) | dict.fromkeys(name for name in shares if name in TASKS)
+    answers = {name: bare(templates_of(name)) for name in asked}
     run(
         settings, phase, accelerator, corpus=corpus, model=model, base=base, index=index, content=content if content.width else None,
         templates=templates, answers=answers, kind="base", base_name=made.base, base_folder=None,

@@ -47,10 +47,15 @@ def scratch_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.run")
 
 
-def templates_of(task: str, file: str | None = None) -> tuple[PromptTemplate, ...]:
-    """The shipped templates of an objective. file: another file's, for an objective of the same fields."""
+def templates_of(task: str) -> tuple[PromptTemplate, ...]:
+    """The shipped templates of an objective."""
     declared = OBJECTIVES[task]
-    return load_templates(folder_of("prompts") / f"{file or task}.yaml", required=declared.required, offered=declared.offered)
+    return load_templates(folder_of("prompts") / f"{task}.yaml", required=declared.required, offered=declared.offered)
+
+
+def bare(templates: Sequence[PromptTemplate]) -> tuple[PromptTemplate, ...]:
+    """The template without words, where there is one, else all: codes are learned before any wording is."""
+    return tuple(t for t in templates if t.name == "bare") or tuple(templates)
 
 
 def offered_tasks(wanted: Mapping[str, float], corpus: Corpus) -> dict[str, float]:

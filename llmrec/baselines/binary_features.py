@@ -22,6 +22,7 @@ ITEM_PRIOR = 10.0  # How many answers the mean rate is worth in an item's smooth
 USER_PRIOR = 5.0  # The same for a user.
 SHRINKAGE = 10.0  # Of the similarity of two items, as in item_knn.
 MAX_CATEGORIES = 50  # Columns one context may have; its rarer values have none.
+FOLDS = 10  # Of users and of items: a training row reads statistics of the other folds.
 QUESTIONS = 20_000  # Questions whose features are made at a time: with LATEST, up to a million pairs of items.
 
 COLUMNS = (
@@ -35,9 +36,8 @@ class Asked:
     """A batch of yes/no questions.
 
     items: (questions,) catalogue row.   histories: the latest LATEST events.   lengths: (questions,) of the whole histories.
-    before: (questions, 2), how often the user was asked and answered yes before.
-    own: (questions, 2), the same for this user and item in train, and in_stream: (questions,) bool, whether train's stream holds that pair:
-    a training row's own traces, which are taken out of the item's statistics. Zeros for any other row.
+    before: (questions, 2), how often the user was asked and answered yes before.   answers: (questions, 2), the same of the item.   events: (questions,) of the item in the streams.
+    in_stream: (questions,) bool, for a training row whether train's stream holds its user and item, a trace to be taken out of the co-occurrences; False for any other row.
     contexts: name -> (questions,) values.
     """
 
@@ -45,7 +45,8 @@ class Asked:
     histories: Histories
     lengths: np.ndarray
     before: np.ndarray
-    own: np.ndarray
+    answers: np.ndarray
+    events: np.ndarray
     in_stream: np.ndarray
     contexts: dict[str, list[str | None]]
 
@@ -58,8 +59,9 @@ class BinaryFeatures:
     the share of the item's attribute values found there, and the similarity-weighted mean rating there. And one column for each value of each context.
     Rates are log-odds, counts are logarithms, ratings are distances from the mean; 0 where nothing is known.
 
-    A training row's own answers, and others of this user about this item (the same click may answer several impressions), are left out of the item's statistics
-    and of the co-occurrences; of the user only earlier answers count (all others, where the corpus has no order).
+    No training row sees its answer. Item counts come from the users of the other folds, so that neither this answer nor another of this user (one click may answer several
+    impressions) is among them; leaving out just the row would betray it, for the item's rate would be a little lower behind each yes. Of the user only earlier answers count,
+    and only an earlier history; where the corpus has no order, those on items of the other folds. From the co-occurrences the row's own user is taken out.
     """
 
     def __init__(self, timelines: Timelines, questions: pl.DataFrame):
@@ -71,13 +73,16 @@ class BinaryFeatures:
         self._stream = train_matrix(timelines)
         self._together = (self._stream.T @ self._stream).tocsr()
         self._users_of_item = np.asarray(self._stream.sum(axis=0)).ravel()
-        self._item_events = np.bincount(timelines.items[chosen], minlength=num_items)
         self._attributes = _attribute_matrix(catalog)
         ratings = timelines.ratings[chosen]
         self._mean_rating = float(np.nanmean(ratings)) if (~np.isnan(ratings)).any() else 0.0
-        self.rate = float(questions["label"].mean())
-        self._item_answers = _sums(questions["item"].to_numpy(), questions["label"].to_numpy(), num_items)
-        self._user_answers = _sums(questions["user"].to_numpy(), questions["label"].to_numpy(), len(timelines))
+        user, item, label = (questions[name].to_numpy() for name in ("user", "item", "label"))
+        self.rate = float(label.mean())
+        self._user_fold, self._item_fold = _folds(len(timelines)), _folds(num_items)
+        self._item_answers = _sums(self._user_fold[user], item, label, num_items)
+        self._user_answers = _sums(self._item_fold[item], user, label, len(timelines))
+        stream_users, stream_items = users_of_events(timelines)[chosen], timelines.items[chosen]
+        self._item_events = _sums(self._user_fold[stream_users], stream_items, np.ones(len(stream_items)), num_items)[:, :, 0]
         self._user_rows = {user_id: row for row, user_id in enumerate(timelines.user_ids)}
         self._categories = self._common_contexts(questions)
         self.names = COLUMNS + tuple(f"{name}={value}" for name, values in self._categories.items() for value in values)
@@ -88,22 +93,20 @@ class BinaryFeatures:
     def of_log(self, questions: pl.DataFrame) -> np.ndarray:
         """(questions, columns) float64, for questions of one part as `binary_questions` gives them; those of train must be all there are."""
         train = len(questions) > 0 and questions["part"][0] == TRAIN
-        counts = questions.with_columns(one=pl.lit(1)).select(
-            *[pl.col(name).sum().over("user", "item").alias(f"pair_{name}") for name in ("one", "label")],
-            *[(pl.col(name).cum_sum().over("user") - pl.col(name).cum_sum().over("user", "item")).alias(f"earlier_{name}") for name in ("one", "label")],
-        )
-        pair, earlier = (counts.select(f"{kind}_one", f"{kind}_label").to_numpy() for kind in ("pair", "earlier"))
+        # Its own row is neither earlier nor about another item; in the order of the log.
+        earlier = questions.with_columns(one=1).select(
+            (pl.col(name).cum_sum().over("user") - pl.col(name).cum_sum().over("user", "item")).alias(name) for name in ("one", "label")
+        ).to_numpy()
         chunks = [np.empty((0, len(self.names)))]
         for start in range(0, len(questions), QUESTIONS):
             chunk = slice(start, start + QUESTIONS)
             user, item, place, row = (questions[name].to_numpy()[chunk] for name in ("user", "item", "place", "row"))
-            before = self._user_answers[user]
-            if train:
-                before = earlier[chunk] if self._timelines.temporal else before - pair[chunk]
             contexts = {name: self._timelines.corpus.interactions.frame[name].gather(row).to_list() for name in self._categories}
             histories, lengths = self._histories(user, item, place, train)
-            in_stream = np.asarray(self._stream[user, item]) > 0 if train else np.zeros(len(user), dtype=bool)
-            chunks.append(self._features(Asked(item, histories, lengths, before, pair[chunk] * train, in_stream, contexts)))
+            known = self._known(user, item, train)
+            if train and self._timelines.temporal:
+                known["before"] = earlier[chunk]
+            chunks.append(self._features(Asked(items=item, histories=histories, lengths=lengths, contexts=contexts, **known)))
         return np.concatenate(chunks)
 
     def of_requests(self, requests: Sequence[Request]) -> np.ndarray:
@@ -115,12 +118,21 @@ class BinaryFeatures:
             users = np.array([self._user_rows.get(request.user_id, -1) for request in batch])
             histories = Histories.of(batch, catalog)
             contexts = {name: [(request.context or {}).get(name) for request in batch] for name in self._categories}
-            chunks.append(self._features(Asked(
-                items=np.array([catalog.rows[request.item_id] for request in batch]), histories=histories.latest(LATEST), lengths=histories.sizes,
-                before=np.where((users >= 0)[:, None], self._user_answers[users], 0), own=np.zeros((len(batch), 2)),
-                in_stream=np.zeros(len(batch), dtype=bool), contexts=contexts,
-            )))
+            items = np.array([catalog.rows[request.item_id] for request in batch])
+            known = self._known(users, items, train=False)
+            chunks.append(self._features(Asked(items=items, histories=histories.latest(LATEST), lengths=histories.sizes, contexts=contexts, **known)))
         return np.concatenate(chunks)
+
+    def _known(self, users: np.ndarray, items: np.ndarray, train: bool) -> dict[str, np.ndarray]:
+        """What train says of these users (-1: unknown) and items; for training rows the other folds of train."""
+        before, answers, events = self._user_answers[:, users].sum(axis=0), self._item_answers[:, items].sum(axis=0), self._item_events[:, items].sum(axis=0)
+        if not train:
+            return {"before": np.where((users >= 0)[:, None], before, 0), "answers": answers, "events": events, "in_stream": np.zeros(len(items), dtype=bool)}
+        user_fold, item_fold = self._user_fold[users], self._item_fold[items]
+        return {
+            "before": before - self._user_answers[item_fold, users], "answers": answers - self._item_answers[user_fold, items],
+            "events": events - self._item_events[user_fold, items], "in_stream": np.asarray(self._stream[users, items]) > 0,
+        }
 
     def _histories(self, user: np.ndarray, item: np.ndarray, place: np.ndarray, train: bool) -> tuple[Histories, np.ndarray]:
         """The latest events before each question of the log, and how many there are in all."""
@@ -135,16 +147,14 @@ class BinaryFeatures:
         histories = Histories(offsets, timelines.items[places], timelines.ratings[places], np.zeros(len(user), dtype=np.int64))
         if timelines.temporal or not train:
             return histories, stop - start
-        # The row's own event is no past of itself.
-        others = histories.where(histories.items != item[histories.owners])
+        others = histories.where(self._item_fold[histories.items] != self._item_fold[item][histories.owners])
         return others, stop - start - (histories.sizes - others.sizes)
 
     def _features(self, asked: Asked) -> np.ndarray:
         items, histories = asked.items, asked.histories
-        answers = self._item_answers[items] - asked.own
         similarity, together = self._similarities(asked)
         columns = [
-            np.log1p(answers[:, 0]), self._log_odds(answers, ITEM_PRIOR), np.log1p(self._item_events[items] - asked.in_stream),
+            np.log1p(asked.answers[:, 0]), self._log_odds(asked.answers, ITEM_PRIOR), np.log1p(asked.events),
             np.log1p(asked.before[:, 0]), self._log_odds(asked.before, USER_PRIOR), np.log1p(asked.lengths),
             np.log1p(np.bincount(histories.owners[histories.items == items[histories.owners]], minlength=len(items))),
             *together, self._overlap(items, histories), *self._ratings(histories, similarity),
@@ -173,7 +183,7 @@ class BinaryFeatures:
         return similarity, [np.bincount(owners, similarity, len(histories)) / np.maximum(1, histories.sizes), largest]
 
     def _overlap(self, items: np.ndarray, histories: Histories) -> np.ndarray:
-        profile = histories.matrix(len(self._item_events)) @ self._attributes
+        profile = histories.matrix(self._attributes.shape[0]) @ self._attributes
         shared = np.asarray(self._attributes[items].multiply(profile > 0).sum(axis=1)).ravel()
         return shared / np.maximum(1, np.diff(self._attributes.indptr)[items])
 
@@ -195,9 +205,16 @@ class BinaryFeatures:
         }
 
 
-def _sums(groups: np.ndarray, labels: np.ndarray, size: int) -> np.ndarray:
-    """(size, 2) float64: questions and yes of each group."""
-    return np.column_stack([np.bincount(groups, minlength=size), np.bincount(groups, labels, size)]).astype(np.float64)
+def _folds(size: int) -> np.ndarray:
+    """(size,) a fold for each, drawn once and for all: the seed of a model is not to change what it sees."""
+    return np.random.default_rng(0).integers(FOLDS, size=size)
+
+
+def _sums(folds: np.ndarray, groups: np.ndarray, labels: np.ndarray, size: int) -> np.ndarray:
+    """(FOLDS, size, 2) float64: questions and yes of each fold and group."""
+    cells = folds * size + groups
+    counts = [np.bincount(cells, minlength=FOLDS * size), np.bincount(cells, labels, FOLDS * size)]
+    return np.stack(counts, axis=-1).reshape(FOLDS, size, 2).astype(np.float64)
 
 
 def _attribute_matrix(catalog: Catalog) -> sp.csr_array:

@@ -5,7 +5,6 @@ Separate from the rating models without factors, because the two share their opt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -67,32 +66,30 @@ class Factorization(RatingModel):
 
     def _learn(self, train: Ratings, valid: Ratings) -> None:
         self._rated = _normalised(train)
-        runs: dict[float, tuple[float, Factors, dict[str, float]]] = {}
+        least = np.inf
         for regularisation in self.regularisations if len(valid) else self.regularisations[:1]:
-            error, epoch = self._descend(train, valid, regularisation)
-            runs[error] = runs.get(error) or (regularisation, self.factors, {"regularisation": regularisation, "num_epochs": epoch})
-        self._regularisation, self.factors, self.settings = runs[min(runs)]
+            error, epoch, factors = self._descend(train, valid, regularisation)
+            if error < least:
+                least, self.factors, self._regularisation = error, factors, regularisation
+                self.settings = {"regularisation": regularisation, "num_epochs": epoch}
         self._profiles = self._profile(self.factors)
 
-    def _descend(self, train: Ratings, valid: Ratings, regularisation: float) -> tuple[float, int]:
-        """Leaves the best factors in `factors`; returns their rmse on valid (0 without valid) and their epoch."""
+    def _descend(self, train: Ratings, valid: Ratings, regularisation: float) -> tuple[float, int, Factors]:
+        """The best rmse on valid (0 without valid), its epoch, and the factors then."""
         random = np.random.default_rng(self.seed)
         factors = Factors.start(train, self.num_factors, implicit=self.implicit, random=random)
-        best = (np.inf if len(valid) else 0.0, self.num_epochs)
+        best = (np.inf, 0, factors)
         # Twice the default leaves the choice to valid.
         for epoch in range(1, self.num_epochs * (2 if len(valid) else 1) + 1):
             for batch in np.array_split(random.permutation(len(train)), min(BATCHES, len(train))):
                 self._step(factors, train.users[batch], train.items[batch], train.values[batch].astype(np.float32), regularisation)
-            if not len(valid):
-                continue
-            error = self.rmse(self._estimate(factors, self._profile(factors), valid.users, valid.items), valid)
-            if error < best[0]:
-                best, self.factors = (error, epoch), factors.copy()
-            elif epoch - best[1] >= PATIENCE:
-                break
-        if not len(valid):
-            self.factors = factors
-        return best
+            if len(valid):
+                error = self.rmse(self._estimate(factors, self._profile(factors), valid.users, valid.items), valid)
+                if error < best[0]:
+                    best = (error, epoch, factors.copy())
+                elif epoch - best[1] >= PATIENCE:
+                    break
+        return best if len(valid) else (0.0, self.num_epochs, factors)
 
     def _step(self, factors: Factors, users: np.ndarray, items: np.ndarray, values: np.ndarray, regularisation: float) -> None:
         rate = np.float32(self.learning_rate)
@@ -136,15 +133,14 @@ class Factorization(RatingModel):
             chosen = slice(ends[row] - given.user_counts[row], ends[row])
             rated = factors.item[given.items[chosen]].astype(np.float64)
             left = given.values[chosen] - factors.mean - factors.item_bias[given.items[chosen]] - rated @ implicit[row]
-            inputs = np.column_stack([np.ones(len(rated)), rated])
-            user[row] = np.linalg.solve(inputs.T @ inputs + self._regularisation * len(rated) * np.eye(inputs.shape[1]), inputs.T @ left)
+            user[row] = ridge(np.column_stack([np.ones(len(rated)), rated]), left, self._regularisation * len(rated))
         return factors.mean + factors.item_bias[items] + user[:, 0] + np.einsum("nf,nf->n", user[:, 1:] + implicit, factors.item[items])
 
 
 class SVD(Factorization):
     """Biased matrix factorisation: mean + b_u + b_i + q_i . p_u, with 100 factors. Regularisation of (0.1, 0.05) on valid, 60 epochs without valid.
 
-    On the fold u1 of MovieLens 100K, without valid: rmse .925.
+    On the fold u1 of MovieLens 100K, seed 0: rmse .925 without valid, .929 with a tenth of train as valid.
     Source: Koren, Bell and Volinsky, Matrix factorization techniques for recommender systems, Computer 2009.
     """
 
@@ -155,12 +151,23 @@ class SVD(Factorization):
 class SVDpp(Factorization):
     """SVD++: the user is p_u + |N(u)|^-1/2 sum of y_j over the items the user rated, with 50 factors. Regularisation of (0.1, 0.05) on valid, 30 epochs without valid.
 
-    On the fold u1 of MovieLens 100K, without valid: rmse .923.
+    On the fold u1 of MovieLens 100K: rmse .923 without valid, but these defaults were picked among three by that fold's test part; .927 with a tenth of train as valid, which is the honest figure there.
     Source: Koren, Factorization meets the neighborhood, KDD 2008, section 4.
     """
 
     name = "svdpp"
     num_factors, learning_rate, num_epochs, regularisations, implicit = 50, 0.01, 30, (0.1, 0.05), True
+
+
+def ridge(inputs: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:
+    """(columns,) the weights w with the least |inputs w - targets|^2 + penalty |w|^2. inputs: (rows, columns), targets: (rows,).
+
+    Solved over whichever is fewer, rows or columns; both give the same weights.
+    """
+    rows, columns = inputs.shape
+    if rows < columns:
+        return inputs.T @ np.linalg.solve(inputs @ inputs.T + penalty * np.eye(rows), targets)
+    return np.linalg.solve(inputs.T @ inputs + penalty * np.eye(columns), inputs.T @ targets)
 
 
 def _normalised(ratings: Ratings) -> sp.csr_array:

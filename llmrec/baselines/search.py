@@ -5,7 +5,6 @@ Separate from the other catalogue models, because it reads words and no historie
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -17,13 +16,12 @@ from llmrec.baselines.histories import Histories
 from llmrec.interactions import Catalog
 from llmrec.predictions import HeldOut, Request
 from llmrec.timelines import Timelines
+from llmrec.words import is_unspaced, pairs, run_pattern
 
 K1 = 1.2
 B = 0.75
 POPULARITY_WEIGHTS = (0.3, 0.0, 0.1, 1.0, 3.0)
-# Scripts written without spaces, where a word is nowhere marked: CJK ideographs and their first extension, kana.
-UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-WORD = re.compile(f"[{UNSPACED}]+|[^\\W_{UNSPACED}]+")
+_RUN = run_pattern()
 
 
 def words(text: str) -> list[str]:
@@ -32,11 +30,7 @@ def words(text: str) -> list[str]:
     >>> words("Die Hard 2: 功夫熊猫")
     ['die', 'hard', '2', '功夫', '夫熊', '熊猫']
     """
-    terms = []
-    for run in WORD.findall(text.lower()):
-        unspaced = len(run) > 1 and re.match(f"[{UNSPACED}]", run)
-        terms += [run[i:i + 2] for i in range(len(run) - 1)] if unspaced else [run]
-    return terms
+    return [term for run in _RUN.findall(text.lower()) for term in (pairs(run) if is_unspaced(run) else [run])]
 
 
 def item_texts(catalog: Catalog) -> list[str]:

@@ -16,7 +16,7 @@ from llmrec.tasks.task import BoundTask, Task
 from llmrec.templates import PromptTemplate
 from llmrec.timelines import Timelines
 
-CARDS = 8
+CARDS = 4
 """Cards behind one instruction: they share its tokens, not each other."""
 
 

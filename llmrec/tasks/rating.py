@@ -18,6 +18,7 @@ class Rating(QuestionTask):
     space = RATING
     required = ("code",)
     offered = ("code", "title", "context")
+    max_questions = 64  # two or three tokens each
 
     def reason_absent(self, corpus: Corpus) -> str | None:
         if not corpus.interactions.part(TRAIN).has("rating"):

@@ -10,7 +10,7 @@ import pytest
 
 from llmrec.baselines import BASELINES
 from llmrec.baselines.biases import Biases, UserItemBias
-from llmrec.baselines.factorization import SVD, Factors, SVDpp
+from llmrec.baselines.factorization import SVD, Factors, SVDpp, ridge
 from llmrec.baselines.rating_knn import RatingKNN, deviation_similarities
 from llmrec.baselines.rating_model import RatingModel, Ratings
 from llmrec.interactions import Catalog, Corpus, Event, Interactions
@@ -171,6 +171,12 @@ def test_one_gradient_step_by_hand():
     model._step(factors, train.users, train.items, train.values.astype(np.float32), 0.0)
     # Error 1, rate 0.01: each moves by 0.01 times the other side.
     assert factors.item == pytest.approx(np.array([[0.5 + 0.03]])) and factors.user == pytest.approx(np.array([[1.005]])) and factors.implicit == pytest.approx(np.array([[2.005]]))
+
+
+def test_ridge_by_hand_with_fewer_rows_and_with_fewer_columns():
+    # One row (3, 4), target 10, penalty 25: w = (3, 4) * 10 / (25 + 25). One column (1, 2), targets (3, 4), penalty 6: w = 11 / 11.
+    assert ridge(np.array([[3.0, 4.0]]), np.array([10.0]), 25.0) == pytest.approx([0.6, 0.8])
+    assert ridge(np.array([[1.0], [2.0]]), np.array([3.0, 4.0]), 6.0) == pytest.approx([1.0])
 
 
 def test_epochs_and_regularisation_are_chosen_on_valid(build):

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from llmrec.readers import ingest
-from llmrec.readers.ingest import IngestSettings, assemble, clean, quantile_bins, seconds
+from llmrec.readers.ingest import IngestSettings, assemble, clean, quantile_bins
 from llmrec.readers.raw import RawLog
 
 TIME = 1_600_000_000
@@ -65,11 +65,6 @@ def test_milliseconds_are_refused_with_a_hint_and_taken_when_declared(tmp_path):
     with pytest.raises(ValueError, match="is it --time-unit ms"):
         cleaned(tmp_path, rows, settings=IngestSettings())
     assert log(cleaned(tmp_path, rows, settings=IngestSettings(time_unit="ms")))["timestamp"].to_list() == [TIME + 0.5]
-
-
-def test_times_as_text():
-    texts = ["1970-01-02", "1970-01-02T00:00:00Z", "1970-01-02 01:00:00+01:00", "1970-01-01T22:30:00.25-0130", "2100-01-01", "1970-13-01", "1970-01-01T25:00", "x", None]
-    assert seconds(pl.Series(texts)).to_list() == [86400, 86400, 86400, 86400.25, 4102444800, None, None, None, None]
 
 
 def test_exact_repeats_with_a_time_are_merged_and_without_are_events(tmp_path):

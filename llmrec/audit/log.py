@@ -1,60 +1,26 @@
-"""Finds leaks: what a split log gives away that a model must not know.
+"""The audit of a split log: what it gives away that a model must not know.
 
-Separate from the splits, so that what divides the log and what checks the division share no code. Only the log is looked at here; a finding is an error
-where a result on this corpus would be wrong, and a warning where it could profit from something that is not about the user's taste.
+Separate from the splits, so that what divides the log and what checks the division share no code.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
 
+from llmrec.audit.finding import ERROR, WARNING, Audit, Finding
 from llmrec.interactions import PARTS, TEST, TRAIN, Corpus
 
-ERROR, WARNING = "error", "warning"
 MIN_TIMELINE = 5  # shorter equal timelines happen by chance
 MIN_REVIEW_CHARACTERS = 40  # shorter equal reviews ("Great product!") happen by chance
 MIN_TITLE_CHARACTERS = 8  # shorter titles are words of the language
+MIN_ITEMS = 10  # a figure that fits fewer items than these may fit them by chance
+RATING_TOLERANCE = 0.051  # a mean rating rounded to one digit
 MAX_RULE_USERS = 20_000
 NUMBER_WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One kind of leak: `count` cases, told in a sentence. `severity` is error or warning."""
-
-    kind: str
-    severity: str
-    count: int
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What was found, and how much was looked at (`checked`: counts by name)."""
-
-    findings: tuple[Finding, ...]
-    checked: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def ok(self) -> bool:
-        """No finding is an error."""
-        return all(finding.severity != ERROR for finding in self.findings)
-
-    @property
-    def hash(self) -> str:
-        """16 hex digits that stand for this result on a table of metrics."""
-        content = {"findings": [asdict(finding) for finding in self.findings], "checked": dict(self.checked)}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-    def to_json(self) -> dict[str, object]:
-        return {"ok": self.ok, "hash": self.hash, "checked": dict(self.checked), "findings": [asdict(finding) for finding in self.findings]}
 
 
 def audit_log(corpus: Corpus) -> Audit:
@@ -71,7 +37,7 @@ def part_order(corpus: Corpus) -> Finding | None:
         return None
     part = pl.col("part").replace_strict({part: place for place, part in enumerate(PARTS)}, return_dtype=pl.Int8)
     users = _users_where_next(corpus, part.alias("part"), lambda now, before: now < before)
-    return _finding("part_order", ERROR, users, "users have a row of an earlier part behind one of a later part: their histories hold events from after the question")
+    return Finding.of("part_order", ERROR, users, "users have a row of an earlier part behind one of a later part: their histories hold events from after the question")
 
 
 def future_event(corpus: Corpus) -> Finding | None:
@@ -79,7 +45,7 @@ def future_event(corpus: Corpus) -> Finding | None:
     if corpus.interactions.ordering != "timestamp":
         return None
     users = _users_where_next(corpus, pl.col("timestamp"), lambda now, before: now < before)
-    return _finding("future_event", ERROR, users, "users have rows that are not in the order of their times: their histories hold events from the future")
+    return Finding.of("future_event", ERROR, users, "users have rows that are not in the order of their times: their histories hold events from the future")
 
 
 def event_in_two_parts(corpus: Corpus) -> Finding | None:
@@ -91,7 +57,7 @@ def event_in_two_parts(corpus: Corpus) -> Finding | None:
     log = corpus.interactions.frame.lazy().filter(corpus.interactions.is_positive).select(*key, "part")
     held = log.filter(pl.col("part") != TRAIN).select(key).unique()
     copies = log.join(held, on=key, how="semi").group_by(key).agg(pl.col("part").n_unique()).filter(pl.col("part") > 1).select(pl.len()).collect().item()
-    return _finding("event_in_two_parts", ERROR, copies, "events stand in two parts: what is tested was trained on")
+    return Finding.of("event_in_two_parts", ERROR, copies, "events stand in two parts: what is tested was trained on")
 
 
 def duplicate_users(corpus: Corpus) -> Finding | None:
@@ -103,7 +69,7 @@ def duplicate_users(corpus: Corpus) -> Finding | None:
         .group_by("user_id").agg(pl.len().alias("rows"), pl.col("row").sum().alias("timeline"))
     )
     copies = timelines.filter(pl.col("rows") >= MIN_TIMELINE).filter(pl.struct("rows", "timeline").is_duplicated()).select(pl.len()).collect().item()
-    return _finding("duplicate_users", WARNING, copies, f"users share their whole timeline (of {MIN_TIMELINE} rows or more) with another user: what is tested on one was trained on the other")
+    return Finding.of("duplicate_users", WARNING, copies, f"users share their whole timeline (of {MIN_TIMELINE} rows or more) with another user: what is tested on one was trained on the other")
 
 
 def ids_in_file_order(corpus: Corpus) -> Finding | None:
@@ -141,6 +107,14 @@ def catalogue_order(corpus: Corpus) -> Finding | None:
     return Finding("catalogue_order", ERROR, num, f"{num} items stand in the catalogue in the order of their first appearance (rank correlation {rho:.2f}): a row number tells the time")
 
 
+def future_metadata(corpus: Corpus) -> Finding | None:
+    """No attribute of the items was made with held-out rows: it is no count of events or users and no mean rating of the whole log (where that differs from the
+    one of train), and holds no held-out review of the item."""
+    names = _figures_of_all(corpus) + _attributes_with_reviews(corpus)
+    sentence = f"attributes of the catalogue ({', '.join(names)}) know held-out rows: they tell what was not yet known"
+    return Finding.of("future_metadata", ERROR, len(names), sentence)
+
+
 def copied_review(corpus: Corpus) -> Finding | None:
     """No held-out review is word for word one of train."""
     if not corpus.interactions.has("review"):
@@ -148,7 +122,7 @@ def copied_review(corpus: Corpus) -> Finding | None:
     reviews = corpus.interactions.frame.lazy().filter(pl.col("review").str.len_chars() >= MIN_REVIEW_CHARACTERS).select("review", "part")
     train = reviews.filter(pl.col("part") == TRAIN).select("review").unique()
     copies = reviews.filter(pl.col("part") != TRAIN).join(train, on="review", how="semi").select(pl.len()).collect().item()
-    return _finding("copied_review", WARNING, copies, f"held-out reviews of {MIN_REVIEW_CHARACTERS} characters or more are word for word reviews of train")
+    return Finding.of("copied_review", WARNING, copies, f"held-out reviews of {MIN_REVIEW_CHARACTERS} characters or more are word for word reviews of train")
 
 
 def review_tells_rating(corpus: Corpus) -> Finding | None:
@@ -170,16 +144,12 @@ def review_tells_title(corpus: Corpus) -> Finding | None:
 
 
 LOG_CHECKS: tuple[Callable[[Corpus], Finding | None], ...] = (
-    part_order, future_event, event_in_two_parts, duplicate_users, ids_in_file_order, catalogue_order, copied_review, review_tells_rating, review_tells_title,
+    part_order, future_event, event_in_two_parts, duplicate_users, ids_in_file_order, catalogue_order, future_metadata, copied_review, review_tells_rating, review_tells_title,
 )
 
 
 def _temporal(corpus: Corpus) -> bool:
     return bool(corpus.split.get("temporal", True)) and corpus.interactions.ordering != "none"
-
-
-def _finding(kind: str, severity: str, count: int, sentence: str) -> Finding | None:
-    return Finding(kind, severity, count, f"{count} {sentence}") if count else None
 
 
 def _users_where_next(corpus: Corpus, value: pl.Expr, is_wrong: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> int:
@@ -219,6 +189,45 @@ def _rule_hits(corpus: Corpus, numbers: pl.DataFrame) -> tuple[int, int]:
     )
     hits = guesses.join(targets, left_on=["user_id", "number"], right_on=["user_id", "target"], how="semi")
     return len(hits), len(targets)
+
+
+def _figures_of_all(corpus: Corpus) -> list[str]:
+    """The numeric attributes that equal a figure of all rows for most of the items where it is not that of train."""
+    log, values = corpus.interactions.frame.lazy(), corpus.catalog.attribute_values
+    number = pl.col("value").cast(pl.Float64, strict=False)
+    figures = {"rows": pl.len().cast(pl.Float64), "events": corpus.interactions.is_positive.sum().cast(pl.Float64), "users": pl.col("user_id").n_unique().cast(pl.Float64)}
+    if corpus.interactions.has("rating"):
+        figures["rating"] = pl.col("rating").mean()
+    attributes = {name: [row[0] if len(row) == 1 else None for row in rows] for name, rows in values.items()}
+    numeric = {
+        name: pl.DataFrame({"item_id": corpus.catalog.item_ids, "value": rows}, schema={"item_id": pl.String, "value": pl.String}).with_columns(number).drop_nulls()
+        for name, rows in attributes.items()
+    }
+    if not any(len(frame) >= MIN_ITEMS for frame in numeric.values()):
+        return []
+    known, everything = (frame.group_by("item_id").agg(**figures).collect() for frame in (log.filter(pl.col("part") == TRAIN), log))
+    both = everything.join(known, on="item_id", how="left", suffix="_known")
+    found = []
+    for name, frame in numeric.items():
+        for figure in figures:
+            near = RATING_TOLERANCE if figure == "rating" else 0.0
+            told = both.join(frame, on="item_id").with_columns(known=pl.col(f"{figure}_known").fill_null(0.0))
+            told = told.filter((pl.col(figure) - pl.col("known")).abs() > 2 * near)
+            if len(told) >= MIN_ITEMS and ((told["value"] - told[figure]).abs() <= near).mean() > 0.5:
+                found.append(f"{name}: {figure}")
+    return found
+
+
+def _attributes_with_reviews(corpus: Corpus) -> list[str]:
+    if not corpus.interactions.has("review"):
+        return []
+    held = corpus.interactions.frame.lazy().filter((pl.col("part") != TRAIN) & (pl.col("review").str.len_chars() >= MIN_REVIEW_CHARACTERS)).select("item_id", "review")
+    found = []
+    for name in corpus.catalog.attributes:
+        texts = corpus.catalog.frame.lazy().select("item_id", text=pl.col(name).list.join("\n")).filter(pl.col("text").str.len_chars() >= MIN_REVIEW_CHARACTERS)
+        if held.join(texts, on="item_id").filter(pl.col("text").str.contains(pl.col("review"), literal=True)).select(pl.len()).collect().item():
+            found.append(f"{name}: reviews")
+    return found
 
 
 def _rate(corpus: Corpus, kind: str, told: pl.Expr, does: str) -> Finding | None:

@@ -1,24 +1,20 @@
-"""Search queries made from item text, for logs that hold none.
+"""Chooses what a made query says of an item, and says it in words or in a sentence.
 
-Separate from the search task, so that the declared rule by which words come from items can be read, tested and matched without prompts or models.
-
-    item       Heat (1995)   genres: Action, Crime
-    keywords   "crime 1995"                                             every word stands in at least 20 items
-    sentence   "something gritty like The Untouchables, not too long"   attribute words, another item that shares some, a mood
+Separate from `wordings`, because what may be asked, and by how many items it must be answered, is a rule and no list.
 """
 
 from __future__ import annotations
 
 import re
 import string
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from llmrec.interactions import Catalog
+from llmrec.queries.wordings import CHINESE, GENRES, WORDINGS, Wordings
+from llmrec.words import words
 
 TYPO_RATE = 0.04
 CASE_RATE = 0.06
@@ -32,135 +28,9 @@ _STOPWORDS = frozenset(
     "a an and are as at be by de der die el en for from i in into is it its la las le les los "
     "my no not of off on one or our out the to und up us with you your".split()
 )
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _CJK_STOP = frozenset("的了和与在是之也及为或")
-_RUN = re.compile(rf"[{_CJK}]+|(?:(?![{_CJK}])[^\W_])+(?:'(?:(?![{_CJK}])[^\W_])+)*")
 _YEAR = re.compile(r"\((1[89]\d\d|20\d\d)\)\s*$")
 _ARTICLE = re.compile(r"^(.*), (The|A|An|La|Le|Les|Der|Die|Das|El|Il)$")
-
-
-class _Genre(NamedTuple):
-    adjective: str
-    chinese: str
-    chinese_adjective: str
-
-
-_GENRES = {
-    "action": _Genre("action-packed", "动作", "打斗精彩的"),
-    "adventure": _Genre("adventurous", "冒险", "惊险刺激的"),
-    "animation": _Genre("animated", "动画", "动画风格的"),
-    "biography": _Genre("biographical", "传记", "真人真事的"),
-    "children": _Genre("child-friendly", "儿童", "适合孩子的"),
-    "children's": _Genre("child-friendly", "儿童", "适合孩子的"),
-    "comedy": _Genre("funny", "喜剧", "搞笑的"),
-    "crime": _Genre("gritty", "犯罪", "关于犯罪的"),
-    "documentary": _Genre("true-to-life", "纪录", "纪实的"),
-    "drama": _Genre("dramatic", "剧情", "有戏剧张力的"),
-    "family": _Genre("family-friendly", "家庭", "适合全家的"),
-    "fantasy": _Genre("magical", "奇幻", "充满魔法的"),
-    "film-noir": _Genre("dark and moody", "黑色", "阴郁的"),
-    "history": _Genre("historical", "历史", "关于历史的"),
-    "horror": _Genre("scary", "恐怖", "吓人的"),
-    "music": _Genre("music-filled", "音乐", "关于音乐的"),
-    "musical": _Genre("musical", "歌舞", "有歌有舞的"),
-    "mystery": _Genre("mysterious", "悬疑", "烧脑的"),
-    "romance": _Genre("romantic", "爱情", "浪漫的"),
-    "sci-fi": _Genre("futuristic", "科幻", "有未来感的"),
-    "sport": _Genre("sporty", "体育", "关于体育的"),
-    "thriller": _Genre("suspenseful", "惊悚", "紧张的"),
-    "war": _Genre("wartime", "战争", "关于战争的"),
-    "western": _Genre("western", "西部", "西部风格的"),
-}
-_CHINESE = {
-    "art": "艺术", "bath & body": "沐浴身体护理", "beauty": "美妆", "books": "图书", "business": "商业", "classical": "古典",
-    "conditioners": "护发素", "cookbooks": "食谱", "cooking": "烹饪", "electronic": "电子", "electronics": "电子产品",
-    "eyes": "眼妆", "face": "面部", "fiction": "小说", "folk": "民谣", "food": "食品", "fragrance": "香水", "games": "游戏",
-    "garden": "园艺", "hair care": "护发", "health": "健康", "hip-hop": "嘻哈", "jazz": "爵士", "kitchen": "厨房",
-    "lips": "唇妆", "makeup": "彩妆", "men's": "男士", "nails": "美甲", "nail polish": "指甲油", "outdoor": "户外",
-    "poetry": "诗歌", "pop": "流行", "rock": "摇滚", "science": "科学", "shampoos": "洗发水", "skin care": "护肤",
-    "sports": "运动", "tools & accessories": "工具配件", "toys": "玩具", "travel": "旅行", "women's": "女士",
-    **{name: genre.chinese for name, genre in _GENRES.items()},
-}
-
-
-@dataclass(frozen=True)
-class _Wordings:
-    """Sentence patterns and fillings of one language. Patterns with a slot an item cannot fill are not used for it; train and test share no pattern."""
-
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-    moods: tuple[str, ...]
-    film_moods: tuple[str, ...]
-    film_nouns: tuple[str, ...]
-    other_noun: str
-    comma: str
-
-
-WORDINGS: Mapping[str, _Wordings] = {
-    "en": _Wordings(
-        train=(
-            "something {adjective} like {like}, {mood}",
-            "something {adjective}, {mood}",
-            "looking for {what}",
-            "looking for {what}, {mood}",
-            "{article} {adjective} {noun}, {mood}",
-            "can you find me {what} similar to {like}?",
-            "I liked {like}, do you have more {what}?",
-            "show me {what}, {mood}",
-            "we need {what} for the two of us",
-            "what would you pick if I enjoy {what} and {like}?",
-            "in the mood for {what}, {mood}",
-            "{what} please, {mood}",
-            "please recommend {what} close to {like}, {mood}",
-            "I have time for {what}",
-            "something like {like}, {mood}",
-        ),
-        test=(
-            "I could use {what}, {mood}",
-            "maybe {what} in the vein of {like}, {mood}",
-            "got anything {adjective}? {like} was great",
-            "surprise me with {what}",
-            "today calls for {article} {adjective} {noun}",
-            "what else is there for a fan of {like}?",
-        ),
-        moods=("nothing too fancy", "as a gift", "not the obvious choice", "for a friend", "well made", "easy to like", "for a change", "well spoken of"),
-        film_moods=("not too long", "for a rainy evening", "for a quiet night in", "to unwind after work", "one I can watch twice", "for the long train ride"),
-        film_nouns=("film", "movie"),
-        other_noun="pick",
-        comma=", ",
-    ),
-    "zh": _Wordings(
-        train=(
-            "来点{adjective}，像“{like}”那样，{mood}",
-            "想要{adjective}，{mood}",
-            "想找{what}",
-            "想找{what}，{mood}",
-            "有没有{what}？",
-            "{article}{adjective}{noun}，{mood}",
-            "请推荐{what}",
-            "喜欢“{like}”，还有类似的{what}吗？",
-            "帮我找{what}，最好跟“{like}”差不多",
-            "今天想要{what}，{mood}",
-            "{what}，{mood}",
-            "给我看看{what}",
-            "跟“{like}”同一路子的{what}",
-            "类似“{like}”的，{mood}",
-        ),
-        test=(
-            "{what}有什么好的？{mood}",
-            "最近迷上了{what}，给点建议",
-            "除了“{like}”，该选什么{what}？",
-            "求{article}{adjective}{noun}",
-            "求{what}，{mood}",
-            "喜欢“{like}”的人还会选什么？",
-        ),
-        moods=("不要太大众", "送人也合适", "口碑好一点", "质量过得去", "换换口味", "给朋友选的", "别太复杂"),
-        film_moods=("不要太长", "适合下雨的晚上", "下班后放松一下", "周末在家看", "值得看两遍", "路上打发时间"),
-        film_nouns=("电影", "片子"),
-        other_noun="东西",
-        comma="，",
-    ),
-}
 
 
 class _Term(NamedTuple):
@@ -191,7 +61,7 @@ class QueryMaker:
         self._rows = _inverted(catalog)
         self._phrases: dict[str, tuple[frozenset[str], np.ndarray]] = {}
         years = [_YEAR.search(title) for title in catalog.titles]
-        genres = [any(value.casefold() in _GENRES for values in catalog.attribute_values.values() for value in values[row]) for row in range(len(catalog))]
+        genres = [any(value.casefold() in GENRES for values in catalog.attribute_values.values() for value in values[row]) for row in range(len(catalog))]
         # Only films are known by genre and year; their queries say "film" and "not too long".
         self._films = 2 * sum(genres) > len(catalog) and 2 * sum(year is not None for year in years) > len(catalog)
 
@@ -306,7 +176,7 @@ class QueryMaker:
         title = _spoken(self.catalog.titles[row])
         return row != item_row and bool(title) and not self._gives_away(said | frozenset(words(title)), item_row)
 
-    def _slots(self, item_row: int, chosen: Sequence[_Term], wordings: _Wordings, language: str, rng: np.random.Generator) -> dict[str, str]:
+    def _slots(self, item_row: int, chosen: Sequence[_Term], wordings: Wordings, language: str, rng: np.random.Generator) -> dict[str, str]:
         noun = wordings.film_nouns[rng.integers(len(wordings.film_nouns))] if self._films else wordings.other_noun
         moods = wordings.moods + (wordings.film_moods if self._films else ())
         mood = wordings.comma.join(moods[i] for i in rng.permutation(len(moods))[: rng.integers(1, 3)])
@@ -315,7 +185,7 @@ class QueryMaker:
         decade = int(year[1]) // 10 * 10 if year and self._films and rng.random() < 0.3 else None
         if chosen:
             slots["what"] = _english(chosen, noun, decade, rng) if language == "en" else _chinese(chosen, noun, decade)
-        genres = [_GENRES[term.text.casefold()] for term in chosen if term.text.casefold() in _GENRES]
+        genres = [GENRES[term.text.casefold()] for term in chosen if term.text.casefold() in GENRES]
         if genres and language == "en":
             slots |= {"adjective": genres[0].adjective, "article": "an" if genres[0].adjective[0] in "aeiou" else "a"}
         elif genres:
@@ -334,21 +204,6 @@ def reason_absent(catalog: Catalog) -> str | None:
             "and at most half of them"
         )
     return None
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, case-folded; a run of Chinese or Japanese characters counts as its overlapping pairs.
-
-    >>> words("Children's Sci-Fi"), words("老电影")
-    (["children's", 'sci', 'fi'], ['老电', '电影'])
-    """
-    found: list[str] = []
-    for run in _RUN.findall(unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")):
-        if re.match(f"[{_CJK}]", run) and len(run) > 1:
-            found += [run[i : i + 2] for i in range(len(run) - 1)]
-        else:
-            found.append(run)
-    return found
 
 
 def _inverted(catalog: Catalog) -> dict[str, np.ndarray]:
@@ -400,7 +255,7 @@ def _slot_names(pattern: str) -> set[str]:
 def _english(chosen: Sequence[_Term], noun: str, decade: int | None, rng: np.random.Generator) -> str:
     if any(term.from_title for term in chosen):
         return "something with " + " and ".join(f'"{term.text}"' for term in chosen) + " in the name"
-    genres = all(term.text.casefold() in _GENRES for term in chosen)
+    genres = all(term.text.casefold() in GENRES for term in chosen)
     what = (" and " if rng.random() < 0.5 else " ").join(term.text.lower() if genres else term.text for term in chosen)
     if genres:
         what += f" {noun}s"
@@ -412,8 +267,8 @@ def _english(chosen: Sequence[_Term], noun: str, decade: int | None, rng: np.ran
 def _chinese(chosen: Sequence[_Term], noun: str, decade: int | None) -> str:
     if any(term.from_title for term in chosen):
         return "名字里有" + "和".join(f"“{term.text}”" for term in chosen) + "的" + noun
-    what = "、".join(_CHINESE.get(term.text.casefold(), term.text) for term in chosen)
-    if all(term.text.casefold() in _GENRES for term in chosen):
+    what = "、".join(CHINESE.get(term.text.casefold(), term.text) for term in chosen)
+    if all(term.text.casefold() in GENRES for term in chosen):
         what += "电影" if noun == "电影" else "类的" + noun
     return what if decade is None else f"{decade}年代的{what}" if decade >= 1970 else f"老{what}"
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from llmrec.audit import LOG_CHECKS, audit_log
+from llmrec.audit.log import LOG_CHECKS, audit_log
 from llmrec.interactions import PARTS, Catalog, Corpus, Interactions
 
 USERS, EVENTS, ITEMS = 60, 8, 100
@@ -166,6 +166,6 @@ def test_the_hash_tells_results_apart():
 
 def test_every_check_has_a_planted_leak():
     assert [check.__name__ for check in LOG_CHECKS] == [
-        "part_order", "future_event", "event_in_two_parts", "duplicate_users", "ids_in_file_order", "catalogue_order", "copied_review", "review_tells_rating", "review_tells_title",
+        "part_order", "future_event", "event_in_two_parts", "duplicate_users", "ids_in_file_order", "catalogue_order", "future_metadata", "copied_review", "review_tells_rating", "review_tells_title",
     ]
     assert set(PARTS) == {"train", "valid", "test"}

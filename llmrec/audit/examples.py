@@ -1,0 +1,294 @@
+"""The audit of held-out questions: whether one gives its answer away, or shows what lies after it.
+
+Separate from the tasks that make the questions: every history is compared with the log itself, row by row and against the moment of each question, so that
+what asks and what checks share no code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from llmrec.audit.finding import ERROR, WARNING, Audit, Finding
+from llmrec.audit.log import MIN_REVIEW_CHARACTERS, MIN_TITLE_CHARACTERS, said_rating
+from llmrec.interactions import PARTS, Event
+from llmrec.predictions import HeldOut, Request
+from llmrec.tasks import TASKS
+from llmrec.tasks.task import QuestionTask
+from llmrec.timelines import Timelines
+
+MIN_TEXT_CHARACTERS = 20  # a shorter text ("Very good") stands in another one by chance
+MIN_QUESTIONS = 20  # what fits fewer questions than these may fit them by chance
+TELLING = 0.98  # a context column that fits the answers of this many is made from them
+NEVER = math.inf
+
+
+class Told(NamedTuple):
+    """A row of the log that is asked about. moment: what a history may hold comes before it (a position of the user's log, or where time does not count, a number in PARTS)."""
+
+    user_id: str
+    item_id: str
+    part: str
+    moment: float
+    texts: tuple[str, ...]
+
+
+class Exam:
+    """The held-out questions of one task, beside what the log knows of them."""
+
+    def __init__(self, task: str, held_out: Sequence[HeldOut], timelines: Timelines, part: str):
+        self.task, self.held_out, self.timelines, self.part = task, held_out, timelines, part
+        self.corpus = timelines.corpus
+
+    @property
+    def family(self) -> str:
+        """The task's family; of a task nobody knows, what its answers look like."""
+        if self.task in TASKS:
+            return TASKS[self.task].family
+        target = self.held_out[0].target
+        return ("items" if target in self.corpus.catalog.rows else "text") if isinstance(target, str) else "rating"
+
+    @cached_property
+    def users(self) -> dict[str, _User]:
+        """What the log knows of every user who is asked."""
+        frame = self.corpus.interactions.frame.with_row_index("row").with_columns(is_positive=self.corpus.interactions.is_positive)
+        wanted = sorted({h.request.user_id for h in self.held_out if h.request.user_id is not None})
+        rows = frame.filter(pl.col("user_id").is_in(wanted)).sort("user_id", "position")
+        return {user_id: _User(part, self.timelines.temporal) for (user_id,), part in rows.partition_by("user_id", as_dict=True, maintain_order=True).items()}
+
+    @cached_property
+    def placed(self) -> list[tuple[HeldOut, Told]]:
+        """The questions about a row of the log, with that row."""
+        num = len(self.corpus.interactions)
+        found = [(h, self.users[h.request.user_id].rows.get(h.row)) for h in self.held_out if 0 <= h.row < num and h.request.user_id in self.users]
+        return [(h, told if self.timelines.temporal else told._replace(moment=PARTS.index(self.part))) for h, told in found if told is not None]
+
+
+def audit_examples(timelines: Timelines, held_out: Mapping[str, Sequence[HeldOut]], part: str) -> Audit:
+    """Looks for every leak of EXAMPLE_CHECKS in the held-out questions of a part. held_out: task name -> its questions.
+
+    `checked` counts for each task its questions, the events of their histories, and the questions that name no row of the log, whose histories have no moment
+    to be compared with.
+    """
+    findings: list[Finding] = []
+    checked: dict[str, int] = {}
+    for task, examples in held_out.items():
+        if not examples:
+            continue
+        exam = Exam(task, examples, timelines, part)
+        checked |= {
+            f"{task}: questions": len(examples), f"{task}: history events": sum(len(h.request.history) for h in examples),
+            f"{task}: without a row": sum(h.row < 0 for h in examples),
+        }
+        findings += [replace(finding, sentence=f"{task}: {finding.sentence}") for check in EXAMPLE_CHECKS for finding in [check(exam)] if finding is not None]
+    return Audit(tuple(findings), checked)
+
+
+# --- who is asked about what ---------------------------------------------------------------------------------------------------
+
+
+def asked_twice(exam: Exam) -> Finding | None:
+    """No id and no row is asked twice: a user would count double."""
+    ids = Counter(h.request.id for h in exam.held_out)
+    rows = Counter(h.row for h in exam.held_out if h.row >= 0)
+    twice = max(sum(n - 1 for n in ids.values()), sum(n - 1 for n in rows.values()))
+    return Finding.of("asked_twice", ERROR, twice, "questions are asked more than once: their users count double")
+
+
+def another_row(exam: Exam) -> Finding | None:
+    """The row a question names is one of its user and of the item it asks for or about."""
+    lost = sum(h.row >= 0 for h in exam.held_out) - len(exam.placed)
+    other = sum(told.item_id != (h.target if exam.family == "items" else h.request.item_id or told.item_id) for h, told in exam.placed)
+    return Finding.of("another_row", ERROR, lost + other, "questions name a row of the log that is of another user or item: their answers are not those of the log")
+
+
+def part_of_another(exam: Exam) -> Finding | None:
+    """No row is a question of this part and of another: a model trained or chosen on it would be tested on it."""
+    task, rows = TASKS.get(exam.task), {h.row for h in exam.held_out if h.row >= 0}
+    if not rows or task is None or task.reason_absent(exam.corpus) is not None:
+        return None
+    shared = {other: len(rows & _rows_of(exam, other)) for other in PARTS if other != exam.part}
+    others = ", ".join(f"{count} of {other}" for other, count in shared.items() if count)
+    return Finding.of("part_of_another", ERROR, sum(shared.values()), f"questions of {exam.part} are also questions of another part ({others})")
+
+
+# --- what a history shows ------------------------------------------------------------------------------------------------------
+
+
+def target_in_history(exam: Exam) -> Finding | None:
+    """A history holds no more events of the asked item than the log has before the question."""
+    wrong = 0
+    for h, told in exam.placed:
+        shown = sum(event.item_id == told.item_id for event in h.request.history)
+        wrong += shown > 0 and shown > exam.users[told.user_id].events_before(told.item_id, told.moment)
+    return Finding.of("target_in_history", ERROR, wrong, "histories hold the event that is asked about")
+
+
+def future_event(exam: Exam) -> Finding | None:
+    """All a history tells of an event (its item, rating, time and word) was known before the question."""
+    wrong = 0
+    for h, told in exam.placed:
+        known_at = exam.users[told.user_id].known_at
+        wrong += any(told.moment <= known_at(event) < NEVER for event in h.request.history)
+    if exam.timelines.temporal:
+        wrong += sum(_tells_later(h.request) for h in exam.held_out if h.row < 0)
+    return Finding.of("future_event", ERROR, wrong, "histories hold something from after their question")
+
+
+def foreign_event(exam: Exam) -> Finding | None:
+    """Every event of a history is one of the user's own log."""
+    wrong = sum(any(exam.users[told.user_id].known_at(event) == NEVER for event in h.request.history) for h, told in exam.placed)
+    return Finding.of("foreign_event", ERROR, wrong, "histories hold an event the user's log does not have")
+
+
+# --- what a prompt says --------------------------------------------------------------------------------------------------------
+
+
+def target_in_prompt(exam: Exam) -> Finding | None:
+    """No field of a request (query, review, context) says the answer: the title of the item it asks for, the rating, the text to write, or the review of the very row it asks about."""
+    told = {h.request.id: row for h, row in exam.placed}
+    count = 0
+    for h in exam.held_out:
+        row = told.get(h.request.id)
+        own_words = row is not None and h.request.query in row.texts  # what the user typed is no leak, see own_query
+        texts = [text for text in (None if own_words else h.request.query, h.request.review, *(h.request.context or {}).values()) if text]
+        count += any(_says_answer(exam, h, text) for text in texts) or _shows_own_review(h.request, row)
+    return Finding.of("target_in_prompt", ERROR, count, "prompts say the answer they ask for")
+
+
+def own_query(exam: Exam) -> Finding | None:
+    """Queries that users typed themselves, and that hold the title of the item they took: true, but any search by words finds it."""
+    if exam.family != "items":
+        return None
+    asked = [h for h, row in exam.placed if h.request.query and h.request.query in row.texts]
+    count = sum(_holds_title(exam, h.request.query, str(h.target)) for h in asked)
+    return Finding.of("own_query", WARNING, count, f"of {len(asked)} queries in the users' own words hold the title of the item that is asked for")
+
+
+def summary_in_review(exam: Exam) -> Finding | None:
+    """Texts to write that stand word for word in the review they are made from: copying scores there."""
+    if exam.family != "text":
+        return None
+    asked = [h for h in exam.held_out if h.request.review and not h.request.item_id and len(str(h.target)) >= MIN_TEXT_CHARACTERS]
+    count = sum(str(h.target).casefold() in h.request.review.casefold() for h in asked)
+    return Finding.of("summary_in_review", WARNING, count, f"of {len(asked)} texts of {MIN_TEXT_CHARACTERS} characters or more stand word for word in the review they are asked of")
+
+
+def context_tells_target(exam: Exam) -> Finding | None:
+    """No column of the context fits the answers: among its values that come more than once, one answer each."""
+    names = sorted({name for h in exam.held_out for name in h.request.context or {}})
+    telling = [name for name in names if _determines([(h.request.context[name], h.target) for h in exam.held_out if name in (h.request.context or {})])]
+    return Finding.of("context_tells_target", ERROR, len(telling), f"columns of the context ({', '.join(telling)}) go with the answers one to one: they are made from them")
+
+
+def candidates(exam: Exam) -> Finding | None:
+    """Candidates hold the target once, and nothing twice."""
+    asked = [h for h in exam.held_out if h.request.candidates is not None]
+    wrong = sum(len(set(h.request.candidates)) != len(h.request.candidates) or (exam.family == "items" and h.target not in h.request.candidates) for h in asked)
+    return Finding.of("candidates", ERROR, wrong, "lists of candidates lack their target or hold an item twice")
+
+
+def candidates_order(exam: Exam) -> Finding | None:
+    """The target's place among the candidates tells nothing: neither the first nor the last is it more often than chance (by 5 standard deviations and 3 cases)."""
+    lists = [(h.request.candidates, h.target) for h in exam.held_out if h.request.candidates and len(h.request.candidates) > 1]
+    chances = np.array([1 / len(items) for items, _ in lists])
+    bound = chances.sum() + 5 * math.sqrt((chances * (1 - chances)).sum()) + 3
+    count = max(sum(items[end] == target for items, target in lists) for end in (0, -1))
+    return Finding.of("candidates_order", ERROR, count if count > bound else 0, f"of {len(lists)} targets stand at the same end of their candidates")
+
+
+EXAMPLE_CHECKS: tuple[Callable[[Exam], Finding | None], ...] = (
+    asked_twice, another_row, part_of_another, target_in_history, future_event, foreign_event,
+    target_in_prompt, own_query, summary_in_review, context_tells_target, candidates, candidates_order,
+)
+
+
+class _User:
+    """One user's log. `rows`: row number -> what is told of it.   The moments at which each thing a history may say of an item was first so."""
+
+    def __init__(self, rows: pl.DataFrame, temporal: bool):
+        texts = [name for name in ("review", "summary", "query") if name in rows.columns]
+        told = [name for name in ("rating", "timestamp", "event") if name in rows.columns]
+        self.rows: dict[int, Told] = {}
+        self._moments: dict[str, list[float]] = defaultdict(list)
+        self._first: dict[tuple[str, str, object], float] = {}
+        self._known: dict[tuple[object, ...], float] = {}
+        before, start = None, 0
+        for row in rows.iter_rows(named=True):
+            moment = row["position"] if temporal else PARTS.index(row["part"])
+            asked = moment
+            if row["is_positive"]:
+                # Events of one item in a row, in one part, are one event of the stream: a question about it stands before the first of them.
+                start = start if (row["item_id"], row["part"]) == before else moment
+                before, asked = (row["item_id"], row["part"]), start
+                self._moments[row["item_id"]].append(moment)
+                for name in told:
+                    self._first.setdefault((row["item_id"], name, row[name]), moment)
+                    if not temporal:  # rows of a set stand in any order, and an earlier part may come later
+                        self._first[row["item_id"], name, row[name]] = min(moment, self._first[row["item_id"], name, row[name]])
+            words = tuple(text for name in texts if (text := row[name]) and text.strip())
+            self.rows[row["row"]] = Told(row["user_id"], row["item_id"], row["part"], asked, words)
+
+    def events_before(self, item_id: str, moment: float) -> int:
+        """The rows of an item before a moment."""
+        return sum(when < moment for when in self._moments.get(item_id, ()))
+
+    def known_at(self, event: Event) -> float:
+        """The first moment at which all that an event tells was so; NEVER where the log does not have it."""
+        key = event.item_id, event.rating, event.timestamp, event.event
+        if key not in self._known:
+            said = [("rating", event.rating), ("timestamp", event.timestamp), ("event", event.event)]
+            moments = [self._first.get((event.item_id, name, value), NEVER) for name, value in said if value is not None]
+            self._known[key] = max([min(self._moments.get(event.item_id, [NEVER])), *moments])
+        return self._known[key]
+
+
+def _rows_of(exam: Exam, part: str) -> set[int]:
+    """The rows a part's questions of the task ask about."""
+    task, timelines = TASKS[exam.task], exam.timelines
+    rows = task.questions(timelines, part).row if isinstance(task, QuestionTask) else timelines.rows[timelines.parts == PARTS.index(part)]
+    return set(rows.tolist())
+
+
+def _tells_later(request: Request) -> bool:
+    """For a question without a row: an event whose time is after the question's."""
+    return request.timestamp is not None and any(event.timestamp is not None and event.timestamp > request.timestamp for event in request.history)
+
+
+def _says_answer(exam: Exam, h: HeldOut, text: str) -> bool:
+    if exam.family == "items":
+        return _holds_title(exam, text, str(h.target))
+    if exam.family == "text":
+        # What review_summary asks of is the review itself: see summary_in_review.
+        return (h.request.item_id is not None or text != h.request.review) and len(str(h.target)) >= MIN_TEXT_CHARACTERS and str(h.target).casefold() in text.casefold()
+    return exam.family == "rating" and said_rating(text) == float(h.target)
+
+
+def _holds_title(exam: Exam, text: str, item_id: str) -> bool:
+    title = exam.corpus.catalog.titles[exam.corpus.catalog.rows[item_id]] if item_id in exam.corpus.catalog.rows else ""
+    return len(title) >= MIN_TITLE_CHARACTERS and title.casefold() in text.casefold()
+
+
+def _shows_own_review(request: Request, told: Told | None) -> bool:
+    """A question about an item that shows what its user wrote of it: not yet written when it is asked."""
+    shown = request.review or ""
+    return request.item_id is not None and told is not None and any(shown == text or len(text) >= MIN_REVIEW_CHARACTERS and text in shown for text in told.texts if shown)
+
+
+def _determines(pairs: Sequence[tuple[str, str | float]]) -> bool:
+    answers: dict[str, Counter[str | float]] = defaultdict(Counter)
+    for value, target in pairs:
+        answers[value][target] += 1
+    repeated = [counts for counts in answers.values() if counts.total() > 1]
+    num = sum(counts.total() for counts in repeated)
+    if num < MIN_QUESTIONS:
+        return False
+    most = sum((counts for counts in repeated), Counter()).most_common(1)[0][1]
+    return most <= 0.8 * num and sum(max(counts.values()) for counts in repeated) >= TELLING * num

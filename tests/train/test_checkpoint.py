@@ -1,0 +1,285 @@
+"""What a run keeps of itself: whole or not at all, verified before it is used, never pruned to nothing."""
+
+import ast
+import builtins
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import train.checkpoint
+from llmrec.launch import CheckpointError
+from train.checkpoint import Checkpoints, Progress, restore_moments
+
+SETTINGS = {"seed": 0, "finetune.learning_rate": 1e-3, "finetune.tasks": {"next_item": 1.0}, "data_hash": "abc"}
+
+
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch):
+    """That everything is on disk before the rename is shown in test_publishing; here hundreds of saves would wait for the disk."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Two parameters trained a step with AdamW, and where their checkpoints go."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    return Run(tmp_path / "checkpoints", model, optimizer)
+
+
+class Run:
+    def __init__(self, folder, model, optimizer):
+        self.folder, self.model, self.optimizer = folder, model, optimizer
+        self.names = {parameter: name for name, parameter in model.named_parameters()}
+
+    def weights(self):
+        return {name: parameter.detach().clone() for parameter, name in self.names.items()}
+
+    def train(self, step):
+        """Weights that depend on the step alone, so that what a checkpoint holds tells which one it is."""
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                parameter.fill_(float(step))
+        self.model(torch.ones(1, 3)).sum().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def save(self, step, *, keep=1, settings=SETTINGS, best=None, **progress):
+        self.train(step)
+        Checkpoints(self.folder, settings, keep=keep).save(Progress(step=step, **progress), self.weights(), self.optimizer, self.names, {} if best is None else best)
+
+    def load(self, settings=SETTINGS):
+        return Checkpoints(self.folder, settings).load()
+
+    def steps(self):
+        return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+
+
+def path_of(run, step, name="weights.safetensors"):
+    return run.folder / f"step-{step:08d}" / name
+
+
+# --- what is kept ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_gives_back_all_of_a_run(run):
+    best = {"weight": torch.full((2, 3), 7.0), "bias": torch.zeros(2)}
+    run.save(6)
+    run.save(7, best=best, best_step=3, since_best=1, skipped=2, history=[(3, 0.25), (5, 0.125)], window=[[0.1, 1 / 3]])
+    weights, state = run.weights(), {run.names[p]: {k: v.clone() for k, v in s.items()} for p, s in run.optimizer.state.items()}
+    progress, saved, moments, saved_best = run.load()
+    assert progress == Progress(step=7, best_step=3, since_best=1, skipped=2, history=[(3, 0.25), (5, 0.125)], window=[[0.1, 1 / 3]])
+    assert all(torch.equal(saved[name], tensor) for name, tensor in weights.items()) and all(torch.equal(saved_best[name], tensor) for name, tensor in best.items())
+    other = torch.optim.AdamW(run.model.parameters(), lr=0.1)
+    restore_moments(other, run.names, moments)
+    for parameter, values in other.state.items():
+        assert all(torch.equal(values[key], tensor) for key, tensor in state[run.names[parameter]].items())
+
+
+def test_a_run_that_never_saved_begins_at_the_beginning(run):
+    assert run.load() is None
+    run.folder.mkdir()
+    assert run.load() is None
+
+
+def test_the_newest_are_kept_and_foreign_things_left_alone(run):
+    run.save(1)
+    foreign = ["step-final", "step-00000001-copy", "step-1", "notes", "step-00000009"]
+    for name in foreign[:2]:
+        shutil.copytree(path_of(run, 1, "."), run.folder / name)
+    for name in foreign[2:4]:
+        (run.folder / name).mkdir()
+    (run.folder / "step-00000009").write_text("a file")
+    (run.folder / "step-00000008").symlink_to(run.folder / "step-final")
+    for step in (2, 3, 4):
+        run.save(step, keep=2)
+    assert run.steps() == sorted([*foreign, "step-00000003", "step-00000004", "step-00000008"])
+    assert (run.folder / "step-final" / "weights.safetensors").is_file()
+    assert run.load()[0].step == 4
+
+
+def test_a_checkpoint_is_safetensors_and_json(run):
+    run.save(1, best={"weight": torch.zeros(2, 3)})
+    assert sorted(p.name for p in path_of(run, 1, ".").iterdir()) == ["best.safetensors", "files.json", "fingerprint.json", "optimizer.safetensors", "progress.json", "weights.safetensors"]
+
+
+def test_nothing_trained_is_read_by_code_that_could_run_what_it_reads():
+    """No pickle in any form: every tensor goes through safetensors, everything else through JSON."""
+    root = Path(train.checkpoint.__file__).parents[1]
+    banned = {"pickle", "dill", "joblib", "cloudpickle"}
+    calls = {("torch", "load"), ("torch", "save"), ("accelerator", "save_state"), ("accelerator", "load_state"), ("accelerator", "register_for_checkpointing")}
+    for path in [*root.glob("llmrec/**/*.py"), *root.glob("train/*.py"), *root.glob("eval/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            imported = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in imported} & banned, path
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) not in calls, f"{path}:{node.lineno}"
+
+
+# --- faults while saving -----------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Ends the save as a kill would: nothing catches it, and nothing may clean up behind it."""
+
+
+class Faults:
+    """Counts the file operations of a save and fails the one numbered `at`."""
+
+    def __init__(self, monkeypatch, at, error):
+        self.count, self.at, self.error, self.dead = 0, at, error, False
+        save_file = train.checkpoint.save_file
+        monkeypatch.setattr(train.checkpoint, "save_file", lambda tensors, path: self.torn(save_file, tensors, path))
+        for module, name in [
+            (os, "fsync"), (os, "rename"), (os, "mkdir"), (os, "open"), (os, "rmdir"), (os, "unlink"), (builtins, "open"), (Path, "write_text"),
+        ]:
+            monkeypatch.setattr(module, name, self.wrapped(getattr(module, name)))
+
+    def wrapped(self, call):
+        def counted(*arguments, **keywords):
+            self.step()
+            return call(*arguments, **keywords)
+
+        return counted
+
+    def step(self):
+        if self.dead:  # a killed process does nothing more
+            raise Killed
+        self.count += 1
+        if self.count == self.at:
+            self.dead = isinstance(self.error, Killed)
+            raise self.error
+
+    def torn(self, save_file, tensors, path):
+        """A write that fails leaves half its file."""
+        try:
+            self.step()
+        except BaseException:
+            Path.write_bytes(Path(path), b"half")
+            raise
+        save_file(tensors, path)
+
+
+def test_a_fault_at_any_file_operation_leaves_a_usable_checkpoint(run, tmp_path, monkeypatch):
+    """ENOSPC, EIO and a kill at the N-th operation, for every N, with a single checkpoint kept."""
+    for error in (OSError(28, "No space left on device"), OSError(5, "Input/output error"), Killed()):
+        faults = 0
+        for at in range(1, 200):
+            run.folder = tmp_path / f"{type(error).__name__}{getattr(error, 'errno', '')}-{at}"
+            run.save(1)
+            with monkeypatch.context() as patch:
+                patched = Faults(patch, at, error)
+                try:
+                    run.save(2, best={"weight": torch.ones(2, 3)})
+                    finished = True
+                except (OSError, Killed):
+                    finished = False
+            faults += not finished
+            progress, weights, moments, _ = run.load()
+            assert progress.step == 2 or not finished
+            assert torch.equal(weights["bias"], load_file(path_of(run, progress.step))["bias"]) and moments
+            run.save(3)  # and the run goes on
+            assert run.load()[0].step == 3 and "step-00000003" in run.steps()
+            if patched.count < at:
+                break
+        assert finished and patched.count < 199 and faults >= 25, (error, faults, patched.count)  # five files written, hashed and synced, the folders, the rename, the pruning
+
+
+def test_a_full_disk_ends_with_its_own_exit_code(run, capsys, monkeypatch):
+    """safetensors reports a full disk in an error of its own, which is no OSError."""
+    from safetensors import SafetensorError
+
+    from llmrec.launch import guarded
+
+    def full(tensors, path):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(train.checkpoint, "save_file", full)
+    assert guarded(lambda argv: run.save(1))([]) == 5
+    assert "No space left" in capsys.readouterr().err and run.load() is None
+
+
+@pytest.mark.parametrize("where", ["weights", "moments", "best"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_tensor_that_is_not_finite_is_never_saved(run, where, value):
+    run.save(1)
+    run.train(2)
+    bad = {"weight": torch.ones(2, 3), "bias": torch.ones(2)}
+    bad["bias"][1] = value
+    if where == "moments":
+        run.optimizer.state[run.model.bias]["exp_avg"][1] = value
+    weights, best = (bad if where == kind else run.weights() for kind in ("weights", "best"))
+    with pytest.raises(FloatingPointError, match="bias.* not finite at step 2"):
+        Checkpoints(run.folder, SETTINGS).save(Progress(step=2), weights, run.optimizer, run.names, best)
+    assert run.steps() == ["step-00000001"] and run.load()[0].step == 1
+
+
+# --- damage afterwards -------------------------------------------------------------------------------------------------------------
+
+
+NAMES = ["weights.safetensors", "optimizer.safetensors", "progress.json", "fingerprint.json", "files.json"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_flipped_bit_torn_empty_or_missing_file_is_fallen_back_from_by_name(run, caplog, name):
+    run.save(1, keep=2)
+    run.save(2, keep=2)
+    whole = path_of(run, 2, name).read_bytes()
+    harmless = 0
+    places = range(0, len(whole), max(1, len(whole) // 60))
+    for damaged in [*(whole[:i] + bytes([whole[i] ^ (1 << i % 8)]) + whole[i + 1 :] for i in places), *(whole[:i] for i in places), None]:
+        caplog.clear()
+        path_of(run, 2, name).unlink()
+        if damaged is not None:
+            path_of(run, 2, name).write_bytes(damaged)
+        progress, weights, *_ = run.load()
+        if progress.step == 2:  # white space of the listing itself: what it lists is as it was
+            assert name == "files.json" and json.loads(damaged) == json.loads(whole)
+            harmless += 1
+            continue
+        assert progress.step == 1 and torch.equal(weights["bias"], load_file(path_of(run, 1))["bias"])
+        if path_of(run, 2, "files.json").is_file():
+            assert "step-00000002" in caplog.text and (name in caplog.text or name == "files.json")
+    assert harmless <= 12
+
+
+def test_where_no_checkpoint_verifies_the_run_is_refused_not_begun_again(run):
+    run.save(1)
+    path_of(run, 1).write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match="weights.safetensors.*remove that folder"):
+        run.load()
+
+
+def test_a_damaged_newest_never_pushes_a_good_one_out(run):
+    """After falling back from step 30 to 10 the run saves 20 and 30 again: the damaged 30 gives way to both."""
+    run.save(10, keep=2)
+    run.save(30, keep=2)
+    path_of(run, 30).write_bytes(b"torn")
+    assert run.load()[0].step == 10
+    run.save(20)
+    assert run.steps() == ["step-00000020"] and run.load()[0].step == 20
+    run.save(30, keep=2)
+    path_of(run, 30, "progress.json").unlink()
+    assert run.load()[0].step == 20
+    run.save(30, keep=2)
+    assert run.load()[0].step == 30 and run.steps() == ["step-00000020", "step-00000030"]
+
+
+# --- another run -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"finetune.learning_rate": 2e-3}, {"finetune.tasks": {"next_item": 0.5, "rating": 0.5}}, {"data_hash": "def"}, {"new_setting": 3}])
+def test_other_settings_or_data_are_refused_naming_what_changed(run, changed):
+    run.save(1)
+    (name, value), = changed.items()
+    with pytest.raises(CheckpointError) as error:
+        run.load({**SETTINGS, **changed})
+    assert f"{name}: {SETTINGS.get(name)!r} -> {value!r}" in str(error.value) and str(run.folder) in str(error.value)
+    assert run.load()[0].step == 1
