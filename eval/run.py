@@ -3,8 +3,8 @@
     python -m eval.run standard --model runs/demo --out runs/demo/report data.corpus=corpora/demo
     python -m eval.run standard --model runs/demo --baseline most_popular --out report data.corpus=corpora/demo tasks=next_item,rating limit=1000
 
-Exit status: 0 done; 2 wrong usage; 3 the corpus cannot be read; 4 a model cannot be loaded; 7 the random model scores above chance, so the figures cannot
-be trusted.
+Exit status: 0 done; 2 wrong usage; 3 the corpus cannot be read; 4 a model cannot be loaded; 7 the random model scores above chance or the audit finds a leak,
+so the figures cannot be trusted (the report is written all the same, and says why).
 """
 
 import argparse
@@ -23,10 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_intermixed_args(given)
 
     # After the arguments are read: --help must answer without torch or polars.
+    from llmrec.audit.finding import ERROR, combined_hash
+    from llmrec.audit.models import ModelFolder, audit_model, model_hash
     from llmrec.baselines import BASELINES
     from llmrec.interactions import Corpus
     from llmrec.launch import DATA, MODEL, USAGE
-    from llmrec.recommender import Recommender, audit_hash
+    from llmrec.recommender import Recommender
     from llmrec.report import print_table, read_training_logs, versions, write_report
     from llmrec.timelines import Timelines
 
@@ -37,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (FileNotFoundError, ValueError) as error:
         return _fail(error, USAGE)
     models: dict[str, Recommender] = {}
-    for name, folder in _named(options.model, taken=set(BASELINES)).items():
+    folders = _named(options.model, taken=set(BASELINES))
+    for name, folder in folders.items():
         try:
             models[name] = Recommender.from_pretrained(folder, wording=suite.wording, batch_tokens=suite.batch_tokens)
         except (OSError, ValueError, KeyError) as error:
@@ -49,20 +52,26 @@ def main(arguments: list[str] | None = None) -> int:
         corpus = Corpus.load(Path(place))
     except (OSError, ValueError, KeyError) as error:
         return _fail(error, DATA)
-    for name, model in models.items():
-        if model.card.get("data_hash") != corpus.data_hash:
-            hashes = f"(hash {model.card.get('data_hash')}) than {place} ({corpus.data_hash})"
-            print(f"{name} was made with other data {hashes}: it may have been trained on what it is asked here", file=sys.stderr)
+    audits = [{"subject": "log", **corpus.report["audit"]}] if "audit" in corpus.report else []
+    for name, folder in folders.items():
+        audits.append({"subject": f"model {name}", **audit_model(ModelFolder.load(folder), corpus).to_json()})
+    for audit in audits:
+        for finding in audit["findings"]:
+            print(f"audit, {finding['severity']}: {audit['subject']}: {finding['sentence']}", file=sys.stderr)
 
-    fault = None
+    faults = []
     try:
-        report = evaluate_suite(suite, Timelines.of(corpus), models, folder=options.out)
+        report = evaluate_suite(suite, Timelines.of(corpus), models, folder=options.out, hashes={name: model_hash(folder) for name, folder in folders.items()})
     except NullRunError as error:
-        report, fault = error.report, str(error)
+        report, faults = error.report, [str(error)]
     except ValueError as error:
         return _fail(error, USAGE)
+    audits += report.audit
+    faults += [f"{audit['subject']}: {finding['sentence']}" for audit in audits for finding in audit["findings"] if finding["severity"] == ERROR]
+    fault = " | ".join(faults) or None
     about = {
-        "command": f"python -m eval.run {shlex.join(given)}", "data_hash": corpus.data_hash, "audit_hash": audit_hash(corpus), "versions": versions(),
+        "command": f"python -m eval.run {shlex.join(given)}", "data_hash": corpus.data_hash, "versions": versions(),
+        "audit": audits, "audit_hash": combined_hash({str(audit["subject"]): str(audit["hash"]) for audit in audits}),
         "corpus": corpus.name, "models": list(models), "seed": suite.seed, "fault": fault, "training": read_training_logs(dict(zip(models, options.model))),
     }
     write_report(report, about, options.out)

@@ -11,9 +11,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 
+from llmrec.audit.examples import audit_examples
+from llmrec.audit.finding import Audit, Finding
+from llmrec.audit.models import foreign_answers, popularity_of_all
 from llmrec.baselines import BASELINES
 from llmrec.baselines.baseline import Baseline
 from llmrec.evaluation import Background, Report, best_model, compare, evaluate
@@ -76,13 +80,14 @@ class NullRunError(Exception):
 
 def evaluate_suite(
     suite: Suite, timelines: Timelines, models: Mapping[str, Predictor], *,
-    folder: Path, tasks: Mapping[str, Task] = TASKS, baselines: Mapping[str, type[Baseline]] = BASELINES,
+    folder: Path, hashes: Mapping[str, str] = MappingProxyType({}), tasks: Mapping[str, Task] = TASKS, baselines: Mapping[str, type[Baseline]] = BASELINES,
 ) -> Report:
     """Asks every model and baseline the questions of every task, and the random baseline too, chosen or not; saves predictions in `folder`/predictions and
     returns what they score.
 
     A model is asked the tasks in its `tasks`, if it has that attribute, else all of them. Baselines are fitted once, on train. Each model is compared with
-    the best baseline of the task.
+    the best baseline of the task. The questions, the popularities that are counted and the saved answers are searched for leaks; what is found is said at
+    once and stands in the report. hashes: model name -> the hash its answers are saved with.
 
     Raises:
         NullRunError: the random model is far above chance, once everything is measured.
@@ -102,11 +107,17 @@ def evaluate_suite(
             _say(f"{exam.task}: left out, no model was made with it")
             continue
         entrants |= fitted.serving(exam.task)
-        found = Report()
+        found = _audited(f"questions of {exam.task}", audit_examples(timelines, {exam.task: exam.held_out}, exam.part))
+        saved: list[Finding | None] = []
         for name, model in entrants.items():
-            found += _measured(model, name, exam, folder / "predictions", background, suite.resamples)
+            about = {"data_hash": timelines.corpus.data_hash, "model_hash": hashes.get(name, "")}
+            found += _measured(model, name, exam, folder / "predictions", background, suite.resamples, about)
+            saved.append(foreign_answers(folder / "predictions" / f"{exam.task}.{name}.parquet", exam.held_out, model=name, **about))
+        found += _audited(f"answers to {exam.task}", _audit_of(saved))
         faults.append(null_fault(exam, [row for row in found.rows if row["model"] == RANDOM], num_items=len(timelines.corpus.catalog)))
         report += found + _compared(exam, found, [name for name in entrants if name in models], folder / "predictions", suite.resamples)
+    counted = {"report": background.popularity} | {name: baseline.popularity for name, baseline in fitted.fitted.items() if hasattr(baseline, "popularity")}
+    report += _audited("popularity", _audit_of([popularity_of_all(popularity, timelines) for popularity in counted.values()]))
     if not report.rows:
         raise ValueError(f"nothing was asked: none of the tasks {', '.join(chosen)} is allowed by both the corpus and a model")
     if any(faults):
@@ -152,8 +163,18 @@ def _exams(suite: Suite, timelines: Timelines, tasks: Sequence[Task]) -> Iterato
         yield Exam(task.name, task.family, held_out, candidates=task.candidates, part=suite.part, seed=suite.seed).of_users(suite.limit)
 
 
-def _measured(model: Predictor, name: str, exam: Exam, folder: Path, background: Background, resamples: int) -> Report:
-    report = evaluate(model, name, exam, folder=folder, background=background, resamples=resamples)
+def _audited(subject: str, audit: Audit) -> Report:
+    for finding in audit.findings:
+        _say(f"audit, {finding.severity}: {finding.sentence}")
+    return Report(audit=[{"subject": subject, **audit.to_json()}])
+
+
+def _audit_of(found: Sequence[Finding | None]) -> Audit:
+    return Audit(tuple(finding for finding in found if finding is not None), {"looked at": len(found)})
+
+
+def _measured(model: Predictor, name: str, exam: Exam, folder: Path, background: Background, resamples: int, about: Mapping[str, str]) -> Report:
+    report = evaluate(model, name, exam, folder=folder, background=background, resamples=resamples, about=about)
     for count in report.counts:
         if count["errors"]:
             _say(f"{exam.task} | {name}: {count['errors']} of {count['n']} questions got no answer and count as wrong, such as: {count['example']}")

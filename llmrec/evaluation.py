@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
@@ -99,6 +100,7 @@ class Report:
     comparisons: the same with `baseline`; the mean is the model's figure minus the baseline's.
     curves: calibration of probabilities, one record each with task, model and bins.   ties: figures that fall by more than .0001 if every tie goes wrong.
     counts: for each task and model how many questions were asked, went wrong (`errors`), and an example of what went wrong.
+    audit: what was looked at for leaks (`subject`), one record each: see llmrec.audit.finding.
     """
 
     rows: list[dict[str, object]] = field(default_factory=list)
@@ -107,6 +109,7 @@ class Report:
     curves: list[dict[str, object]] = field(default_factory=list)
     ties: list[dict[str, object]] = field(default_factory=list)
     counts: list[dict[str, object]] = field(default_factory=list)
+    audit: list[dict[str, object]] = field(default_factory=list)
 
     def __add__(self, other: Report) -> Report:
         return Report(**{name: records + getattr(other, name) for name, records in vars(self).items()})
@@ -115,9 +118,11 @@ class Report:
         return asdict(self)
 
 
-def evaluate(model: Predictor, name: str, exam: Exam, *, folder: Path, background: Background | None = None, resamples: int = RESAMPLES) -> Report:
-    """Asks the model every question of the exam, saves its answers in `folder`, and scores the saved file."""
-    return score(save_predictions(model, name, exam, folder=folder), background, resamples=resamples)
+def evaluate(
+    model: Predictor, name: str, exam: Exam, *, folder: Path, background: Background | None = None, resamples: int = RESAMPLES, about: Mapping[str, str] = MappingProxyType({}),
+) -> Report:
+    """Asks the model every question of the exam, saves its answers in `folder`, and scores the saved file. `about` is kept in the file: see save_predictions."""
+    return score(save_predictions(model, name, exam, folder=folder, about=about), background, resamples=resamples)
 
 
 def score(path: Path, background: Background | None = None, *, resamples: int = RESAMPLES) -> Report:

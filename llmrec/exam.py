@@ -10,10 +10,11 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -82,12 +83,12 @@ class Exam:
         return replace(request, exclude_seen=False, k=max(LISTED, request.k) + len({event.item_id for event in request.history}))
 
 
-def save_predictions(model: Predictor, name: str, exam: Exam, *, folder: Path) -> Path:
+def save_predictions(model: Predictor, name: str, exam: Exam, *, folder: Path, about: Mapping[str, str] = MappingProxyType({})) -> Path:
     """Writes `folder`/TASK.NAME.parquet, one row a question in the order of the exam, and returns its path.
 
     Columns: id, user_id, target (the truth: an item_id, a number, or a text), item_id (what the question is about, if it names one), error,
     history_length, language, tags (JSON); and items, scores (best first) and seen; or value, ratings and probabilities (a distribution, or null); or probability; or text and reference.
-    The file's metadata holds task, family, candidates, model, part and seed.
+    The file's metadata holds task, family, candidates, model, part and seed, and what `about` adds, such as the hashes of the data and of the model.
 
     Raises:
         ValueError: the name cannot be a file name, or the model gave another number of answers, or other ids, than it was asked. A single bad answer is an
@@ -110,8 +111,8 @@ def save_predictions(model: Predictor, name: str, exam: Exam, *, folder: Path) -
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{exam.task}.{name}.parquet"
     unfinished = path.with_suffix(".tmp")
-    about = {"task": exam.task, "family": exam.family, "candidates": str(exam.candidates), "model": name, "part": exam.part, "seed": str(exam.seed)}
-    pl.concat(frames).write_parquet(unfinished, metadata=about)
+    metadata = {**about, "task": exam.task, "family": exam.family, "candidates": str(exam.candidates), "model": name, "part": exam.part, "seed": str(exam.seed)}
+    pl.concat(frames).write_parquet(unfinished, metadata=metadata)
     os.replace(unfinished, path)
     return path
 

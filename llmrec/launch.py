@@ -1,6 +1,6 @@
 """What every command of training shares before heavy imports: its arguments, and how its errors end.
 
-Floor 1: no torch, so that `--help` answers at once.
+Separate from what is launched, so that `--help` answers without torch.
 """
 
 from __future__ import annotations

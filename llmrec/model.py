@@ -17,7 +17,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
-from llmrec.answers import AnswerSpace
+from llmrec.answers import TEXT, AnswerSpace
 from llmrec.bases import decoder_of
 
 
@@ -160,6 +160,16 @@ class LanguageModel(nn.Module):
     def text_logits(self, hidden_SH: Tensor) -> Tensor:
         """(S, vocabulary_size): the logits of words."""
         return self._shape(self.base.get_output_embeddings()(hidden_SH)[..., : self.vocabulary_size].float())
+
+    def whole_table(self, space_name: str, rows: Tensor) -> Tensor | None:
+        """(V, H), where the logits of a space are plain products with all rows of one table, in the order of its answers; else None."""
+        if self.logit_factor != 1.0 or self.logit_cap:
+            return None
+        if space_name == TEXT:
+            head = self.base.get_output_embeddings()
+            return head.weight[: self.vocabulary_size] if getattr(head, "bias", None) is None else None
+        space = self.spaces[space_name]
+        return rows if space.flat and len(space.tokens) == len(rows) and int(space.tokens[0]) == self.vocabulary_size else None
 
     def child_log_probs(self, logits_SC: Tensor, nodes_S: Tensor, space: SpaceTensors) -> tuple[Tensor, Tensor]:
         """Log-probabilities over the children of each node, normalised among them: (S, W), -inf behind the last child; and the child nodes (S, W)."""

@@ -15,8 +15,8 @@ from llmrec.answers import TEXT
 from llmrec.mixture import Batch
 from llmrec.model import LanguageModel
 
-MAX_SLOTS = 4096
-"""Answer tokens whose logits stand in memory at once: bounds the loss's peak whatever the batch."""
+MAX_SLOTS = 512
+"""Answer tokens whose logits stand in memory at once: bounds the loss's peak whatever the batch, and keeps a catalogue's logits near the cache."""
 
 
 class Objective(nn.Module):
@@ -36,22 +36,61 @@ class Objective(nn.Module):
         sums = torch.zeros(self.num_tasks, device=hidden.device)
         for number in batch.space.unique().tolist():
             members = torch.nonzero(batch.space == number).squeeze(1)
-            for chunk in members.split(MAX_SLOTS):
-                loss = self._nll(hidden[batch.slot[chunk]], batch.node[chunk], batch.target[chunk], self.space_names[number], rows)
-                sums = sums.index_add(0, batch.task[chunk], loss * batch.scale[chunk])
+            loss = self._nll(hidden[batch.slot[members]], batch.node[members], batch.target[members], self.space_names[number], rows)
+            sums = sums.index_add(0, batch.task[members], loss * batch.scale[members])
         return sums
 
     def _nll(self, hidden: Tensor, node: Tensor, target: Tensor, space_name: str, rows: Tensor) -> Tensor:
+        table = self.model.whole_table(space_name, rows)
+        if table is not None:
+            return TableCrossEntropy.apply(hidden, table, target)
         if space_name == TEXT:
-            return nn.functional.cross_entropy(self.model.text_logits(hidden), target, reduction="none")
+            return torch.cat([nn.functional.cross_entropy(self.model.text_logits(h), t, reduction="none") for h, t in zip(hidden.split(MAX_SLOTS), target.split(MAX_SLOTS))])
+        return torch.cat([self._node_nll(*chunk, space_name, rows) for chunk in zip(hidden.split(MAX_SLOTS), node.split(MAX_SLOTS), target.split(MAX_SLOTS))])
+
+    def _node_nll(self, hidden: Tensor, node: Tensor, target: Tensor, space_name: str, rows: Tensor) -> Tensor:
         space = self.model.spaces[space_name]
         logits = self.model.space_logits(hidden, space, rows)
-        if space.flat:
-            return nn.functional.cross_entropy(logits, target, reduction="none")
-        loss = torch.empty(len(hidden), device=hidden.device)
+        loss = torch.zeros(len(hidden), device=hidden.device)
         root = node == 0  # the root is as wide as the head: gathered apart, or every slot would be padded to its width
         for part in (root, ~root):
             if bool(part.any()):
                 log_probs, _ = self.model.child_log_probs(logits[part], node[part], space)
                 loss = loss.masked_scatter(part, -log_probs.gather(1, target[part, None]).squeeze(1))
         return loss
+
+
+class TableCrossEntropy(torch.autograd.Function):
+    """Cross-entropy of hidden states against every row of a table: (S, H), (V, H), (S,) -> (S,), in the autocast type, summed up in float32.
+
+    Logits are made MAX_SLOTS rows at a time and again in the backward pass, so that memory does not grow with slots times rows;
+    on a CPU that is also faster than keeping them.
+    """
+
+    @staticmethod
+    def forward(context, hidden: Tensor, table: Tensor, target: Tensor) -> Tensor:
+        device = hidden.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        hidden_, table_ = hidden.to(dtype), table.to(dtype)
+        norms, losses = [], []
+        for part, answer in zip(hidden_.split(MAX_SLOTS), target.split(MAX_SLOTS)):
+            logits = torch.mm(part, table_.t()).float()
+            norms.append(logits.logsumexp(1))
+            losses.append(norms[-1] - logits.gather(1, answer[:, None]).squeeze(1))
+        context.save_for_backward(hidden_, table_, target, torch.cat(norms))
+        context.types = hidden.dtype, table.dtype
+        return torch.cat(losses)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        hidden, table, target, norms = context.saved_tensors
+        for_hidden = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device)
+        for_table = torch.zeros(table.shape, dtype=torch.float32, device=table.device)
+        for start in range(0, len(hidden), MAX_SLOTS):
+            part = slice(start, start + MAX_SLOTS)
+            error = torch.mm(hidden[part], table.t()).float().sub_(norms[part, None]).exp_()
+            error[torch.arange(len(error), device=error.device), target[part]] -= 1.0
+            error = error.mul_(gradient[part, None]).to(hidden.dtype)
+            for_hidden[part] = torch.mm(error, table)
+            for_table += torch.mm(error.t(), hidden[part])
+        return for_hidden.to(context.types[0]), for_table.to(context.types[1]), None

@@ -54,7 +54,7 @@ def check_free(folder: Path, *, overwrite: bool = False) -> None:
     if not os.path.lexists(folder):
         return
     if not overwrite:
-        raise FileExistsError(f"{folder} exists; name another folder or say --overwrite")
+        raise FileExistsError(f"{folder} exists; name another folder or say --overwrite (in training: overwrite=true)")
     if folder.is_symlink() or not folder.is_dir():
         raise FileExistsError(f"{folder} is a {'link' if folder.is_symlink() else 'file'}, which is not replaced; name another folder")
     if any(folder.iterdir()) and not any((folder / marker).is_file() for marker in MARKERS):

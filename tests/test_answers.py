@@ -1,3 +1,5 @@
+"""An answer space holds its answers once, as a trie of codes in arrays."""
+
 import numpy as np
 import pytest
 

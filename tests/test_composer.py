@@ -1,3 +1,5 @@
+"""The same question has the same tokens, positions and slots in training and in answering."""
+
 import numpy as np
 import pytest
 

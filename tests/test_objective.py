@@ -9,6 +9,7 @@ from llmrec.composer import Example, Strand
 from llmrec.decoding.reading import Reading
 from llmrec.decoding.search import exact
 from llmrec.mixture import pack
+from llmrec.objective import TableCrossEntropy
 
 
 def loss_of(parts, examples):
@@ -90,3 +91,15 @@ def test_the_loss_of_items_equals_a_masked_full_softmax(toy_parts):
             expected -= float(logits[token - 1, allowed].log_softmax(0)[child])
     nll, _ = loss_of(toy_parts, [example])
     assert float(nll.sum()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_cross_entropy_against_a_table_equals_torchs_own_with_gradients():
+    generator = torch.Generator().manual_seed(0)
+    hidden, table = (torch.randn(size, 8, generator=generator, requires_grad=True) for size in (1300, 50))
+    target, weight = torch.randint(0, 50, (1300,), generator=generator), torch.rand(1300, generator=generator)
+    ours = TableCrossEntropy.apply(hidden, table, target)
+    grads = torch.autograd.grad((ours * weight).sum(), (hidden, table))
+    own = torch.nn.functional.cross_entropy(hidden @ table.T, target, reduction="none")
+    torch.testing.assert_close(ours, own)
+    for ours_, own_ in zip(grads, torch.autograd.grad((own * weight).sum(), (hidden, table))):
+        torch.testing.assert_close(ours_, own_, atol=1e-5, rtol=1e-5)

@@ -1,3 +1,5 @@
+"""Prompt templates are checked when they are loaded, both ways."""
+
 import pytest
 import yaml
 

@@ -1,3 +1,5 @@
+"""Text becomes token ids that can never be control or item tokens."""
+
 import random
 
 import pytest

@@ -29,6 +29,7 @@ from llmrec.exam import Exam, save_predictions
 from llmrec.metrics import LOWER_IS_BETTER
 from llmrec.mixture import Mixture
 from llmrec.objective import Objective
+from llmrec.publishing import check_free
 from llmrec.recommender import Recommender
 
 from .checkpoint import Checkpoints, Progress, check_finite, restore_moments
@@ -44,7 +45,11 @@ LOG_STEPS = 20
 
 
 def start(settings: Settings) -> Accelerator:
-    """The accelerator of this run. Exits with 2 and a sentence where the number of processes is not the one meant."""
+    """The accelerator of this run. Exits with 2 and a sentence where the number of processes is not the one meant.
+
+    Raises FileExistsError where the output stands already, before anything long begins.
+    """
+    check_free(settings.output, overwrite=settings.overwrite)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -105,7 +110,7 @@ def train(
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     names = {p: name for name, p in trained.items()}
     optimizer = torch.optim.AdamW(_groups(trained, phase.weight_decay), lr=phase.learning_rate, betas=(0.9, 0.98))
-    steps_per_epoch = mixture.steps_per_epoch
+    steps_per_epoch = max(1, round(mixture.steps_per_epoch / phase.accumulation))  # the mixture counts parts
     total = max(1, math.ceil(phase.epochs * steps_per_epoch))
     total = min(total, phase.max_steps or total)
     every = max(1, round(phase.validation.every_epochs * steps_per_epoch))

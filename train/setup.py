@@ -102,6 +102,7 @@ def run(
     progress = train(accelerator, objective, mixture, phase, settings, validation=validation, checkpoints=checkpoints, scratch=scratch_of(settings.output))
     if accelerator.is_main_process:
         card["valid"] = {phase.validation.metric: progress.best} if progress.best is not None else {}
+        card["valid_part"] = validation.exam.part if validation is not None else None
         card["steps"], card["best_step"] = progress.step, progress.best_step
         with publish(settings.output, overwrite=settings.overwrite) as folder:
             save_recommender(

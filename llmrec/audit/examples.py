@@ -26,6 +26,8 @@ from llmrec.timelines import Timelines
 
 MIN_TEXT_CHARACTERS = 20  # a shorter text ("Very good") stands in another one by chance
 MIN_QUESTIONS = 20  # what fits fewer questions than these may fit them by chance
+MAX_USERS = 50_000  # whose histories are compared with the log, spread evenly
+OFTEN = 0.05  # fewer queries that name a title are how people search
 TELLING = 0.98  # a context column that fits the answers of this many is made from them
 NEVER = math.inf
 
@@ -57,17 +59,20 @@ class Exam:
 
     @cached_property
     def users(self) -> dict[str, _User]:
-        """What the log knows of every user who is asked."""
-        frame = self.corpus.interactions.frame.with_row_index("row").with_columns(is_positive=self.corpus.interactions.is_positive)
-        wanted = sorted({h.request.user_id for h in self.held_out if h.request.user_id is not None})
-        rows = frame.filter(pl.col("user_id").is_in(wanted)).sort("user_id", "position")
-        return {user_id: _User(part, self.timelines.temporal) for (user_id,), part in rows.partition_by("user_id", as_dict=True, maintain_order=True).items()}
+        """What the log knows of the users who are asked; of at most MAX_USERS of them."""
+        frame = self.corpus.interactions.frame
+        asked = sorted({h.request.user_id for h in self.held_out if h.request.user_id is not None})
+        if len(asked) > MAX_USERS:
+            asked = [asked[i] for i in np.linspace(0, len(asked) - 1, MAX_USERS).astype(np.int64)]
+        names = [name for name in ("user_id", "item_id", "position", "part", "rating", "timestamp", "event", "review", "summary", "query") if name in frame.columns]
+        rows = frame.with_row_index("row").select("row", *names, is_positive=self.corpus.interactions.is_positive)
+        by_user = rows.filter(pl.col("user_id").is_in(asked)).sort("user_id", "position").partition_by("user_id", as_dict=True, maintain_order=True)
+        return {user_id: _User(part, self.timelines.temporal) for (user_id,), part in by_user.items()}
 
     @cached_property
     def placed(self) -> list[tuple[HeldOut, Told]]:
         """The questions about a row of the log, with that row."""
-        num = len(self.corpus.interactions)
-        found = [(h, self.users[h.request.user_id].rows.get(h.row)) for h in self.held_out if 0 <= h.row < num and h.request.user_id in self.users]
+        found = [(h, self.users[h.request.user_id].rows.get(h.row)) for h in self.held_out if h.row >= 0 and h.request.user_id in self.users]
         return [(h, told if self.timelines.temporal else told._replace(moment=PARTS.index(self.part))) for h, told in found if told is not None]
 
 
@@ -104,7 +109,7 @@ def asked_twice(exam: Exam) -> Finding | None:
 
 def another_row(exam: Exam) -> Finding | None:
     """The row a question names is one of its user and of the item it asks for or about."""
-    lost = sum(h.row >= 0 for h in exam.held_out) - len(exam.placed)
+    lost = sum(h.row >= 0 and h.request.user_id in exam.users for h in exam.held_out) - len(exam.placed)
     other = sum(told.item_id != (h.target if exam.family == "items" else h.request.item_id or told.item_id) for h, told in exam.placed)
     return Finding.of("another_row", ERROR, lost + other, "questions name a row of the log that is of another user or item: their answers are not those of the log")
 
@@ -164,12 +169,12 @@ def target_in_prompt(exam: Exam) -> Finding | None:
 
 
 def own_query(exam: Exam) -> Finding | None:
-    """Queries that users typed themselves, and that hold the title of the item they took: true, but any search by words finds it."""
+    """Queries that users typed themselves, and of which more than OFTEN hold the title of the item they took: true, but any search by words finds it."""
     if exam.family != "items":
         return None
     asked = [h for h, row in exam.placed if h.request.query and h.request.query in row.texts]
     count = sum(_holds_title(exam, h.request.query, str(h.target)) for h in asked)
-    return Finding.of("own_query", WARNING, count, f"of {len(asked)} queries in the users' own words hold the title of the item that is asked for")
+    return Finding.of("own_query", WARNING, count if count > OFTEN * len(asked) else 0, f"of {len(asked)} queries in the users' own words hold the title of the item that is asked for")
 
 
 def summary_in_review(exam: Exam) -> Finding | None:
@@ -230,9 +235,8 @@ class _User:
                 before, asked = (row["item_id"], row["part"]), start
                 self._moments[row["item_id"]].append(moment)
                 for name in told:
-                    self._first.setdefault((row["item_id"], name, row[name]), moment)
-                    if not temporal:  # rows of a set stand in any order, and an earlier part may come later
-                        self._first[row["item_id"], name, row[name]] = min(moment, self._first[row["item_id"], name, row[name]])
+                    key = row["item_id"], name, row[name]
+                    self._first[key] = min(moment, self._first.get(key, NEVER))
             words = tuple(text for name in texts if (text := row[name]) and text.strip())
             self.rows[row["row"]] = Told(row["user_id"], row["item_id"], row["part"], asked, words)
 

@@ -6,6 +6,7 @@ Separate from the splits, so that what divides the log and what checks the divis
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -21,6 +22,7 @@ MIN_ITEMS = 10  # a figure that fits fewer items than these may fit them by chan
 RATING_TOLERANCE = 0.051  # a mean rating rounded to one digit
 MAX_RULE_USERS = 20_000
 NUMBER_WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5"}
+SAID_RATING = rf"\b(\d+(?:\.\d+)?|{'|'.join(NUMBER_WORDS)})(?:[\s-]*stars?\b|\s*(?:/|out of)\s*(?:5|10|five|ten)\b)"
 
 
 def audit_log(corpus: Corpus) -> Audit:
@@ -129,9 +131,18 @@ def review_tells_rating(corpus: Corpus) -> Finding | None:
     """Held-out reviews that say their rating ("4 stars", "4/5", "four out of five"): the rating task must not show them."""
     if not (corpus.interactions.has("review") and corpus.interactions.has("rating")):
         return None
-    words = "|".join(NUMBER_WORDS)
-    said = pl.col("review").str.to_lowercase().str.extract(rf"\b(\d+(?:\.\d+)?|{words})(?:[\s-]*stars?\b|\s*(?:/|out of)\s*(?:5|10|five|ten)\b)").replace(NUMBER_WORDS)
+    said = pl.col("review").str.to_lowercase().str.extract(SAID_RATING).replace(NUMBER_WORDS)
     return _rate(corpus, "review_tells_rating", said.cast(pl.Float64, strict=False) == pl.col("rating"), "say their own rating")
+
+
+def said_rating(text: str) -> float | None:
+    """The rating a text says in words, by the rule of review_tells_rating; None where it says none.
+
+    >>> said_rating("A four-star read"), said_rating("4.5/5"), said_rating("15 strings")
+    (4.0, 4.5, None)
+    """
+    said = re.search(SAID_RATING, text.lower())
+    return float(NUMBER_WORDS.get(said[1], said[1])) if said else None
 
 
 def review_tells_title(corpus: Corpus) -> Finding | None:

@@ -95,7 +95,7 @@ class BM25Popular(BM25):
         def apply(settings: Mapping[str, float]) -> None:
             self._weight = settings["popularity_weight"]
 
-        questions = [question for question in valid if question.request.task == "search"]
+        questions = [question for question in valid if question.request.task in self.tasks]
         self.tune_on(questions, [{"popularity_weight": weight} for weight in POPULARITY_WEIGHTS], apply)
         return self
 

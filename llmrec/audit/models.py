@@ -1,0 +1,258 @@
+"""The audit of a model folder and of saved answers: whether what it was made of holds anything of the rows it is asked about, and whose answers they are.
+
+Separate from the Recommender, whose files it reads without torch: a model is not asked what it knows, its folder is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import yaml
+
+from llmrec.assets import folder_of
+from llmrec.audit.finding import ERROR, Audit, Finding
+from llmrec.audit.log import MIN_REVIEW_CHARACTERS, MIN_TITLE_CHARACTERS
+from llmrec.content import Content, item_texts, text_terms
+from llmrec.indexing.index import ItemIndex
+from llmrec.indexing.semantic import LEVELS
+from llmrec.interactions import PARTS, TRAIN, VALID, Corpus, sha256
+from llmrec.predictions import HeldOut
+from llmrec.timelines import Timelines
+
+MIN_PIECE_CHARACTERS = 2  # single characters are in every alphabet
+OWN_TOKENIZER = 0.99  # of its pieces stand in the corpus: it was fitted there; one from elsewhere has many that do not
+FITTING_CODES = 0.98  # of the items have the codes nearest to their content
+TEXT_COLUMNS = ("review", "summary", "query")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a model folder says of how it was made.
+
+    card: recommender.json.   item_ids: of its catalogue, in order.   content: its content vectors, None where it has none.
+    pieces: the tokenizer's plain pieces, "▁" for a space.   prompts: the words of its prompt files.
+    """
+
+    card: Mapping[str, object]
+    item_ids: Sequence[str]
+    index: ItemIndex
+    content: Content | None = None
+    pieces: Sequence[str] = ()
+    prompts: Sequence[str] = ()
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelFolder:
+        """Raises FileNotFoundError naming a file that is missing, ValueError for one that is damaged."""
+        folder = Path(folder)
+        tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        prompts = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((folder / "prompts").glob("*.yaml"))]
+        return cls(
+            card=json.loads((folder / "recommender.json").read_text(encoding="utf-8")),
+            item_ids=pl.read_parquet(folder / "catalog.parquet", columns=["item_id"])["item_id"].to_list(),
+            index=ItemIndex.load(folder),
+            content=Content.load(folder / "content") if (folder / "content").is_dir() else None,
+            pieces=tuple(_pieces(tokenizer)),
+            prompts=tuple(str(entry[name]) for entries in prompts for entry in entries for name in ("preamble", "event", "question") if entry.get(name)),
+        )
+
+
+def audit_model(model: ModelFolder, corpus: Corpus) -> Audit:
+    """Looks for every leak of MODEL_CHECKS in what a model was made of, beside the corpus it is asked about.
+
+    `checked` counts its items and prompts, the terms of its content, and the pieces of its tokenizer (0 where that was not fitted on this corpus: nothing can be said of it).
+    """
+    subject = Subject(model, corpus)
+    checked = {"items": len(model.item_ids), "prompts": len(model.prompts), "terms": len(model.content.terms) if model.content else 0, "pieces": len(subject.own_pieces)}
+    findings = [finding for check in MODEL_CHECKS for finding in [check(subject)] if finding is not None]
+    return Audit(tuple(findings), checked)
+
+
+class Subject:
+    """A model beside the corpus it is asked about, and what several checks need of the two."""
+
+    def __init__(self, model: ModelFolder, corpus: Corpus):
+        self.model, self.corpus = model, corpus
+        self.same_items = list(model.item_ids) == corpus.catalog.item_ids
+
+    @cached_property
+    def item_texts(self) -> list[str]:
+        """What may be known of the items: see content.item_texts."""
+        return item_texts(self.corpus)
+
+    def words(self, *parts: str) -> str:
+        """Every word of these parts' texts once, each on a line of its own behind a space; with those of train also the words of items and prompts."""
+        log = self.corpus.interactions
+        rows = log.part(*parts).frame
+        texts = [text for name in (*TEXT_COLUMNS, *log.context) if name in rows.columns for text in rows[name].drop_nulls().unique().to_list()]
+        if TRAIN in parts:
+            shipped = [path.read_text(encoding="utf-8") for path in sorted(folder_of("prompts").glob("*.yaml"))]
+            texts += [*self.item_texts, *self.model.prompts, *shipped]
+        return "\n".join(f" {word}" for word in sorted({word for text in texts for word in text.replace("\n", " ").split(" ")}))
+
+    @cached_property
+    def known_words(self) -> str:
+        return self.words(TRAIN)
+
+    @cached_property
+    def held_out_words(self) -> str:
+        return self.words(*(part for part in PARTS if part != TRAIN))
+
+    @cached_property
+    def own_pieces(self) -> list[str]:
+        """The tokenizer's pieces as text, if it was fitted on this corpus; else none."""
+        pieces = [piece.replace("▁", " ") for piece in self.model.pieces if len(piece.strip("▁")) >= MIN_PIECE_CHARACTERS and "▁" not in piece[1:]]
+        here = sum(piece in self.known_words or piece in self.held_out_words for piece in pieces)
+        return pieces if pieces and here >= OWN_TOKENIZER * len(pieces) else []
+
+
+def other_data(subject: Subject) -> Finding | None:
+    """The model was made with this corpus, split in this way: with another it may have been trained on what it is asked."""
+    card, corpus = subject.model.card, subject.corpus
+    if card.get("data_hash") != corpus.data_hash:
+        return Finding("other_data", ERROR, 1, f"the model was made with other data (hash {card.get('data_hash')}) than this ({corpus.data_hash}): it may have been trained on what it is asked")
+    if "split" in card and _plain(card["split"]) != _plain(corpus.split):
+        return Finding("other_data", ERROR, 1, f"the model was made with another split ({_plain(card['split'])}) than this ({_plain(corpus.split)}): it may have been trained on what it is asked")
+    return None
+
+
+def chosen_on(subject: Subject) -> Finding | None:
+    """The step that was kept was chosen on valid."""
+    part = subject.model.card.get("valid_part")
+    if not subject.model.card.get("valid") or part in (None, VALID):
+        return None
+    return Finding("chosen_on", ERROR, 1, f"the model's step was chosen on {part}; only {VALID} may choose")
+
+
+def content_of_held_out(subject: Subject) -> Finding | None:
+    """The content vectors follow from what may be known of the items: the terms and their weights are those of titles, attributes and train reviews, and each item's vector is the one of its text."""
+    content = subject.model.content
+    if content is None or not subject.same_items:
+        return None
+    frequency = Counter(term for text in subject.item_texts for term in set(text_terms(text)))
+    num = len(subject.item_texts)
+    foreign = [term for term in content.terms if term not in frequency]
+    idf = np.array([math.log((1 + num) / (1 + frequency[term])) + 1 for term in content.terms])
+    reweighed = int((np.abs(idf - content.idf) > 1e-4).sum()) - len(foreign)
+    # Half a percent: the last digits differ between machines, another text differs by far more.
+    moved = int((np.abs(content.encode(subject.item_texts) - content.vectors).max(axis=1, initial=0.0) > 5e-3).sum()) if not foreign else 0
+    say = f"numbers of the content vectors do not follow from train ({len(foreign)} terms it does not hold, {max(0, reweighed)} terms with other weights, {moved} vectors that are not those of their items' texts)"
+    return Finding.of("content_of_held_out", ERROR, len(foreign) + max(0, reweighed) + moved, say)
+
+
+def codes_of_other_content(subject: Subject) -> Finding | None:
+    """The codes come from the content vectors: an atomic code carries its item's vector, and semantic codes are the nearest to the vector, level by level."""
+    content, index = subject.model.content, subject.model.index
+    if content is None or index.vectors is None or len(content.vectors) != len(index):
+        return None
+    wrong = np.zeros(len(index), dtype=bool)
+    if len(index.vectors) == len(index) and index.codes.shape[1] == 1:
+        wrong = np.abs(index.vectors[index.codes[:, 0]] - content.vectors).max(axis=1, initial=0.0) > 1e-3
+    elif index.codes.shape[1] >= LEVELS:
+        residual = content.vectors.astype(np.float32)
+        for level in range(LEVELS):
+            used = np.unique(index.codes[:, level])
+            distance = (index.vectors[used] ** 2).sum(axis=1)[None] - 2 * residual @ index.vectors[used].T
+            wrong |= used[distance.argmin(axis=1)] != index.codes[:, level]
+            residual = residual - index.vectors[index.codes[:, level]]
+    count = int(wrong.sum())
+    return Finding.of("codes_of_other_content", ERROR, count if count > (1 - FITTING_CODES) * len(index) else 0, f"of {len(index)} items have codes that do not follow from their content: they were made from something else")
+
+
+def codes_in_file_order(subject: Subject) -> Finding | None:
+    """Among items that share all but their last code, that code does not follow the first appearance in the log (for atomic codes: among all items). Codes in words are not numbered."""
+    index = subject.model.index
+    if not index.new_tokens or not subject.same_items:
+        return None
+    log = subject.corpus.interactions
+    moment = pl.col("timestamp") if log.ordering == "timestamp" else pl.int_range(pl.len())
+    first = log.frame.lazy().select("item_id", moment.alias("moment")).group_by("item_id").agg(pl.col("moment").min())
+    group = np.unique(index.codes[:, :-1], axis=0, return_inverse=True)[1].ravel() if index.codes.shape[1] > 1 else np.zeros(len(index), dtype=np.int64)
+    codes = pl.LazyFrame({"item_id": list(subject.model.item_ids), "group": group, "code": index.codes[:, -1]}).join(first, on="item_id")
+    ranks = [(pl.col(name).rank() - pl.col(name).rank().mean()).over("group").alias(name) for name in ("code", "moment")]
+    ranked = codes.filter(pl.len().over("group") > 1).with_columns(ranks)
+    num, groups, rho = ranked.select(pl.len(), pl.col("group").n_unique(), pl.corr("code", "moment")).collect().row(0)
+    if num < 3 or rho is None or not math.isfinite(rho) or abs(rho) < 0.1 or abs(rho) * math.sqrt(num - groups) < 5:
+        return None
+    return Finding("codes_in_file_order", ERROR, num, f"{num} items have codes in the order of their first appearance (rank correlation {rho:.2f}): a code tells the time")
+
+
+def tokenizer_of_held_out(subject: Subject) -> Finding | None:
+    """No piece of a tokenizer that was fitted on this corpus stands in held-out texts alone."""
+    foreign = [piece for piece in subject.own_pieces if piece not in subject.known_words]
+    return Finding.of("tokenizer_of_held_out", ERROR, len(foreign), f"pieces of the tokenizer stand in held-out texts alone (such as {', '.join(map(repr, foreign[:3]))}): it was fitted on them")
+
+
+def prompt_of_held_out(subject: Subject) -> Finding | None:
+    """No prompt holds words of a held-out row: the title of its item, or what its user wrote."""
+    log = subject.corpus.interactions
+    held = log.frame.filter(pl.col("part") != TRAIN)
+    asked = set(held.filter(log.is_positive)["item_id"].unique())
+    titles = [title for item_id, title in zip(subject.corpus.catalog.item_ids, subject.corpus.catalog.titles, strict=True) if item_id in asked]
+    said = "\n".join(subject.model.prompts)
+    known = set(said.split())
+    # A title's first word is looked up before the title is searched for: a catalogue has many, a prompt few words.
+    told = {title for title in titles if _is_name(title) and (title.split()[0] in known or not title.isascii()) and title in said}
+    written = [text for name in TEXT_COLUMNS if name in held.columns for text in held[name].drop_nulls().unique().to_list()]
+    told |= {text for text in written if len(text) >= MIN_REVIEW_CHARACTERS and text.split()[:1] and text.split()[0] in known and text in said}
+    every_word = "\n".join(written)
+    told |= {line for words in subject.model.prompts for line in map(str.strip, words.split("\n")) if len(line) >= MIN_REVIEW_CHARACTERS and line in every_word}
+    return Finding.of("prompt_of_held_out", ERROR, len(told), f"texts of held-out rows stand in the prompts (such as {min(told, default='')!r}): examples in prompts must be made up")
+
+
+MODEL_CHECKS: tuple[Callable[[Subject], Finding | None], ...] = (
+    other_data, chosen_on, content_of_held_out, codes_of_other_content, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
+)
+
+
+def popularity_of_all(popularity: np.ndarray, timelines: Timelines) -> Finding | None:
+    """A count of events per item is that of train. popularity: (items,) numbers, in catalogue order."""
+    train = timelines.items[timelines.parts == PARTS.index(TRAIN)]
+    other = int((np.asarray(popularity) != np.bincount(train, minlength=len(timelines.corpus.catalog))).sum())
+    return Finding.of("popularity_of_all", ERROR, other, "items have a popularity that is not the number of their events in train")
+
+
+def foreign_answers(path: Path, held_out: Sequence[HeldOut], *, model: str, model_hash: str, data_hash: str) -> Finding | None:
+    """A saved file of predictions holds this model's answers to these questions on this data: what it says of itself, its ids and its targets agree. `held_out`: as they were asked."""
+    about = pl.read_parquet_metadata(path)
+    expected = {"model": model, "model_hash": model_hash, "data_hash": data_hash}
+    other = [f"{name} {about.get(name)!r} for {value!r}" for name, value in expected.items() if about.get(name) != value]
+    saved = pl.read_parquet(path, columns=["id", "target"])
+    if saved["id"].to_list() != [h.request.id for h in held_out] or saved["target"].to_list() != [h.target for h in held_out]:
+        other.append("other questions")
+    return Finding.of("foreign_answers", ERROR, len(other), f"things in {path.name} are not of this run ({', '.join(other)}): its answers are another model's, or to other questions")
+
+
+def model_hash(folder: Path) -> str:
+    """16 hex digits that stand for what a model folder answers with: its weights, codes, words and prompts; not the copy of its base, nor its logs."""
+    folder = Path(folder)
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and (path.suffix in (".safetensors", ".yaml", ".parquet") or path.name in ("recommender.json", "tokenizer.json"))]
+    parts = [(path.relative_to(folder).as_posix(), path) for path in files if path.relative_to(folder).parts[0] != "base"]
+    return hashlib.sha256("".join(f"{name} {sha256(path)}\n" for name, path in parts).encode()).hexdigest()[:16]
+
+
+def _pieces(tokenizer: Mapping[str, object]) -> Iterator[str]:
+    """The plain pieces of a tokenizer.json: no control tokens, no bytes."""
+    special = {token["content"] for token in tokenizer.get("added_tokens", ())}
+    vocabulary = tokenizer.get("model", {}).get("vocab", {})
+    for entry in vocabulary:  # a mapping from the piece, or a list of (piece, score)
+        piece = entry if isinstance(entry, str) else entry[0]
+        if piece not in special and not (piece.startswith("<0x") and piece.endswith(">")):
+            yield piece
+
+
+def _is_name(title: str) -> bool:
+    """Whether a title is no word of the language: long, of two words or more; or of four characters that are no Latin letters."""
+    return len(title) >= MIN_TITLE_CHARACTERS and " " in title.strip() or len(title) >= 4 and not any(letter.isascii() for letter in title)
+
+
+def _plain(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

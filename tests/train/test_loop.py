@@ -1,0 +1,376 @@
+"""A run depends on its seed and its steps, not on how often it was stopped; what it leaves is its best step."""
+
+import copy
+import dataclasses
+import json
+import math
+import os
+import signal
+
+import pytest
+import torch
+
+from llmrec.config import PhaseSettings, Settings
+from llmrec.mixture import Mixture
+from llmrec.objective import Objective
+from llmrec.recommender import Recommender
+from llmrec.tasks import TASKS
+from train import finetune, loop, pretrain
+from train.checkpoint import Checkpoints, Progress
+from train.loop import Validation, rate, start
+
+SETTINGS = Settings(data={"corpus": "unused"}, output="no-such-folder", precision="fp32", threads=1, seed=3, checkpoint_steps=1000)
+PHASE = PhaseSettings(
+    tasks={"next_item": 0.6, "rating": 0.4}, batch_tokens=300, row_tokens=64, learning_rate=5e-3, warmup_steps=4, epochs=100, max_steps=12, validation={"every_epochs": 100},
+)
+
+
+@pytest.fixture(autouse=True)
+def signals():
+    """The loop's signal handlers stay its own."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def toy(toy_parts, tmp_path):
+    return Toy(toy_parts, tmp_path)
+
+
+class Toy:
+    """A LoRA run over two tasks, with dropout on rows and adapters, that can be started again and again from the same weights."""
+
+    def __init__(self, parts, folder):
+        self.parts, self.folder = parts, folder
+        self.accelerator = start(SETTINGS)
+        torch.manual_seed(1)
+        parts.model.embedding_dropout = 0.2
+        parts.model.add_adapter(rank=2, alpha=4, dropout=0.3, targets="all-linear")
+
+    def mixture(self, phase=PHASE):
+        parts = self.parts
+        bound = {name: TASKS[name].bind(parts.timelines, seed=3) for name in phase.tasks}
+        return Mixture(
+            bound, {name: parts.templates[name] for name in bound}, parts.composer, phase.tasks,
+            batch_tokens=phase.batch_tokens // phase.accumulation, row_tokens=phase.row_tokens, languages=["en"], seed=3,
+        )
+
+    def validated(self, every, phase=PHASE, **changes):
+        """The phase with a validation every so many steps."""
+        epochs = every * phase.accumulation / self.mixture(phase).steps_per_epoch
+        return phase.model_copy(update={"validation": phase.validation.model_copy(update={"every_epochs": epochs, **changes})})
+
+    def objective(self, mixture):
+        model = copy.deepcopy(self.parts.model)
+        model.set_spaces(self.parts.composer.spaces)
+        return Objective(model, spaces=mixture.spaces, num_tasks=len(mixture.names))
+
+    def train(self, name, phase=PHASE, *, settings=SETTINGS, validation=None, hook=None):
+        """Trains from the first weights, or goes on from the checkpoint of that name. hook: sees every loss before the loop does."""
+        mixture = self.mixture(phase)
+        objective = self.objective(mixture)
+        if hook is not None:
+            objective.register_forward_hook(lambda module, inputs, output: hook(output, objective.model))
+        if validation is not None:
+            validation.model = objective.model
+        progress = loop.train(
+            self.accelerator, objective, mixture, phase, settings,
+            validation=validation, checkpoints=Checkpoints(self.folder / name / "checkpoints", {"seed": 3}), scratch=self.folder / name,
+        )
+        return progress, trained(objective.model)
+
+    def log(self, name):
+        """The lines of a run's log without what the clock says."""
+        lines = [json.loads(line) for line in (self.folder / name / "log.jsonl").read_text().splitlines()]
+        return [{key: value for key, value in line.items() if key != "steps_per_second"} for line in lines]
+
+
+class Scripted(Validation):
+    """Figures from a list, one a validation, and the weights each was given for."""
+
+    def __init__(self, figures, metric="next_item/ndcg@10"):
+        super().__init__(exam=None, metric=metric.partition("/")[2], recommender=None)
+        self.figures, self.weights, self.model = list(figures), [], None
+
+    def figure(self):
+        self.weights.append(trained(self.model))
+        return self.figures[len(self.weights) - 1]
+
+
+def trained(model):
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def stopped_after(steps, monkeypatch):
+    """The next run is asked to stop once it has done so many steps."""
+
+    class Stop:
+        def __init__(self):
+            self.left = steps
+
+        @property
+        def asked(self):
+            self.left -= 1
+            return self.left <= 0
+
+    monkeypatch.setattr(loop, "Stop", Stop)
+
+
+# --- stopped and resumed -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_run_stopped_at_every_step_equals_an_unbroken_one_to_the_bit(toy, monkeypatch, accumulation):
+    monkeypatch.setattr(loop, "LOG_STEPS", 5)
+    phase = toy.validated(4, PHASE.model_copy(update={"accumulation": accumulation}))
+    figures = [0.3, 0.5, 0.4]
+    unbroken, weights = toy.train("unbroken", phase, validation=Scripted(figures))
+    assert unbroken.step == 12 and unbroken.history == [(4, 0.3), (8, 0.5), (12, 0.4)] and unbroken.best_step == 8
+    for steps in (1, 3):
+        name = f"stopped-{steps}"
+        for number in range(steps, 13, steps):
+            with monkeypatch.context() as patch:
+                stopped_after(steps, patch)
+                done = [figure for step, figure in zip((4, 8, 12), figures) if step > number - steps]
+                with pytest.raises(SystemExit) as end:
+                    toy.train(name, phase, validation=Scripted(done))
+            assert end.value.code == 143
+            assert [path.name for path in (toy.folder / name / "checkpoints").iterdir()] == [f"step-{number:08d}"]
+        progress, again = toy.train(name, phase, validation=Scripted([]))
+        assert (progress.step, progress.history, progress.best_step) == (12, unbroken.history, 8)
+        assert same(weights, again)
+        assert toy.log(name) == toy.log("unbroken")
+    assert [line["step"] for line in toy.log("unbroken") if "loss" in line] == [5, 10, 12]
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_another_seed_is_another_run(toy):
+    assert not same(toy.train("a")[1], toy.train("b", settings=SETTINGS.model_copy(update={"seed": 4}))[1])
+    assert same(toy.train("c")[1], toy.train("d")[1])
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_the_signal_of_a_scheduler_only_sets_a_flag_and_the_run_goes_on_later(toy, monkeypatch):
+    _, weights = toy.train("unbroken")
+    seed, sent = loop._seed, []
+
+    def signalled(number, step, process):
+        seed(number, step, process)
+        if step == 5:
+            for _ in range(2):  # torchrun sends it twice
+                os.kill(os.getpid(), signal.SIGTERM)
+                sent.append(step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_seed", signalled)
+        with pytest.raises(SystemExit) as end:
+            toy.train("stopped")
+    assert sent == [5, 5] and end.value.code == 143
+    assert [path.name for path in (toy.folder / "stopped" / "checkpoints").iterdir()] == ["step-00000006"]
+    assert same(weights, toy.train("stopped")[1])
+
+
+def test_a_second_interrupt_ends_at_once():
+    stop = loop.Stop()
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop.asked
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_a_run_stopped_where_its_patience_ended_is_not_trained_on(toy, monkeypatch):
+    phase = toy.validated(2, patience=1)
+    unbroken, weights = toy.train("unbroken", phase, validation=Scripted([0.5, 0.4]))
+    with monkeypatch.context() as patch:
+        stopped_after(4, patch)
+        with pytest.raises(SystemExit):
+            toy.train("stopped", phase, validation=Scripted([0.5, 0.4]))
+    progress, again = toy.train("stopped", phase, validation=Scripted([]))
+    assert unbroken.step == progress.step == 4 and same(weights, again)
+
+
+@pytest.mark.parametrize("tail", [b"", b'{"step": 9, "lo', b"\x00\x00\x00", b'{"step": 9, "loss": 1.0}', b'{"loss": 1.0}\n{"step": 3, "loss": 1.0}\n'])
+def test_a_resumed_log_is_cut_at_the_checkpoint_whatever_its_tail(tmp_path, tail):
+    whole = b"".join(json.dumps({"step": step, "loss": 0.5}).encode() + b"\n" for step in (2, 4, 6))
+    (tmp_path / "log.jsonl").write_bytes(whole + tail)
+    for step, kept in ((7, 3), (6, 3), (5, 2), (1, 0), (0, 0)):
+        (tmp_path / "log.jsonl").write_bytes(whole + tail)
+        journal = loop.Journal(tmp_path, step)
+        journal.write(step=step + 1, loss=0.25)
+        journal.close()
+        steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        assert steps == [2, 4, 6][:kept] + [step + 1]
+
+
+# --- numbers that are not finite ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_step_whose_loss_is_not_finite_changes_nothing(toy, caplog, value):
+    seen = []
+
+    def poisoned(losses, model):
+        seen.append(trained(model))
+        return losses * value if len(seen) in (3, 4, 5, 9) else losses
+
+    progress, _ = toy.train("run", hook=poisoned)
+    assert progress.step == 12 and progress.skipped == 0
+    assert [n for n in range(1, 12) if same(seen[n - 1], seen[n])] == [3, 4, 5, 9]
+    assert [f"step {n - 1} is skipped" in caplog.text for n in (2, 3, 4, 5, 6, 9)] == [False, True, True, True, False, True]
+    assert all(math.isfinite(value) for line in toy.log("run") for value in line.values())  # nor does the log say NaN, which is no JSON
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_a_gradient_that_is_not_finite_is_skipped_too(toy):
+    seen = []
+
+    def poisoned(losses, model):
+        seen.append(trained(model))
+        return losses + (losses - losses.detach()).abs().sqrt() * 1.0 if len(seen) == 2 else losses  # the loss is as it was, its derivative at 0 is not
+
+    toy.train("run", hook=poisoned)
+    assert [n for n in range(1, 12) if same(seen[n - 1], seen[n])] == [2]
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_more_than_three_such_steps_in_a_row_end_the_run_with_its_code(toy, caplog):
+    calls = []
+
+    def poisoned(losses, model):
+        calls.append(len(calls))
+        return losses * float("nan") if len(calls) >= 6 else losses
+
+    with pytest.raises(SystemExit) as end:
+        toy.train("run", settings=SETTINGS.model_copy(update={"checkpoint_steps": 2}), hook=poisoned)
+    assert end.value.code == 7 and len(calls) == 9  # steps 5, 6, 7 and 8, counted from 0
+    assert "4 steps in a row" in caplog.text
+    progress, weights, *_ = Checkpoints(toy.folder / "run" / "checkpoints", {"seed": 3}).load()
+    assert progress == Progress(step=8, skipped=3, window=progress.window) and all(bool(torch.isfinite(tensor).all()) for tensor in weights.values())
+    with pytest.raises(SystemExit):  # and what was skipped before a stop counts behind it
+        toy.train("run", hook=lambda losses, model: losses * float("nan"))
+
+
+# --- the best step -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+@pytest.mark.parametrize(
+    ("metric", "figures", "best", "steps"),
+    [
+        ("next_item/ndcg@10", [0.1, 0.3, 0.2, 0.3, 0.9], 2, 4),  # an equal figure is no gain
+        ("rating/rmse", [1.0, 0.9, 0.95, 0.93, 0.1], 2, 4),
+        ("next_item/ndcg@10", [0.1, 0.2, 0.1, 0.3, 0.2, 0.25], 4, 6),
+    ],
+)
+def test_training_stops_when_its_patience_ends_and_keeps_the_best_step(toy, metric, figures, best, steps):
+    phase = toy.validated(1, patience=2)
+    validation = Scripted(figures, metric)
+    progress, weights = toy.train("run", phase, validation=validation)
+    assert (progress.best_step, progress.best, progress.step, progress.since_best) == (best, figures[best - 1], steps, 2)
+    assert same(weights, validation.weights[best - 1]) and not same(weights, validation.weights[-1])
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_the_last_step_is_validated_and_without_validation_kept(toy):
+    validation = Scripted([0.7])
+    progress, weights = toy.train("validated", validation=validation)
+    assert progress.history == [(12, 0.7)] and same(weights, validation.weights[0])
+    assert same(toy.train("plain")[1], weights)
+
+
+# --- the schedule ------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_learning_rate_by_hand():
+    cosine = PhaseSettings(warmup_steps=4, schedule="cosine")
+    assert [rate(step, 12, cosine) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
+    # Eight steps of half a cosine from 1 to a tenth: cos 0, cos 45, cos 90, cos 135 degrees at every second one.
+    assert [rate(step, 12, cosine) for step in (4, 6, 8, 10)] == pytest.approx([1.0, 0.55 + 0.45 * 0.5**0.5, 0.55, 0.55 - 0.45 * 0.5**0.5])
+    assert rate(12, 12, cosine) == pytest.approx(0.1)
+    constant = PhaseSettings(warmup_steps=2, schedule="constant")
+    assert [rate(step, 5, constant) for step in range(5)] == [0.5, 1.0, 1.0, 1.0, 1.0]
+    assert [rate(step, 3, PhaseSettings(warmup_steps=0, schedule="constant")) for step in range(3)] == [1.0] * 3
+    assert rate(5, 5, PhaseSettings(warmup_steps=5)) == 1.0  # no step is left to fall over
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_the_log_shows_the_schedule_and_each_task(toy, monkeypatch):
+    monkeypatch.setattr(loop, "LOG_STEPS", 1)
+    toy.train("run")
+    lines = toy.log("run")
+    assert [line["step"] for line in lines] == list(range(1, 13))
+    assert [line["lr"] for line in lines] == pytest.approx([5e-3 * rate(step, 12, PHASE) for step in range(12)])
+    for line in lines:
+        assert line["loss"] == pytest.approx(0.6 * line["loss_next_item"] + 0.4 * line["loss_rating"], rel=1e-5)
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_a_step_in_parts_learns_what_a_step_in_one_learns(toy):
+    """Units of the same step, split: the mean over parts of means is near, not equal to, the mean over all."""
+    whole, _ = toy.train("whole", PHASE.model_copy(update={"max_steps": None, "epochs": 1}))
+    parts, _ = toy.train("parts", PHASE.model_copy(update={"max_steps": None, "epochs": 1, "accumulation": 2}))
+    assert abs(parts.step - whole.step) <= 1  # an epoch is an epoch, however its steps are computed
+    assert toy.log("parts")[0]["loss"] == pytest.approx(toy.log("whole")[0]["loss"], rel=0.2)
+
+
+# --- the whole way -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_another_number_of_processes_than_meant_ends_with_a_sentence(number, capsys):
+    settings = SETTINGS.model_copy(update={"processes": number})
+    if number == 1:
+        assert start(settings).num_processes == 1
+        return
+    with pytest.raises(SystemExit) as end:
+        start(settings)
+    assert end.value.code == 2 and "1 process(es) run, processes=3 are meant" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def trained_toy(toy_corpus, tmp_path_factory):
+    """Pretrained and finetuned models of the checkerboard, made by the commands' own main."""
+    folder = tmp_path_factory.mktemp("checkerboard")
+    (folder / "corpus").mkdir()
+    toy_corpus.save(folder / "corpus")
+    shared = ["--config", "tiny", f"data.corpus={folder / 'corpus'}", "precision=fp32", "threads=1", "data.languages=[en]"]
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    assert pretrain.main([*shared, f"output={folder / 'base'}", "pretrain.tasks={next_item: 1.0}", "pretrain.max_steps=120", "pretrain.batch_tokens=512"]) == 0
+    assert finetune.main([
+        *shared, f"output={folder / 'model'}", f"model.base={folder / 'base'}", "finetune.max_steps=120", "finetune.batch_tokens=1024", "finetune.learning_rate=5e-3",
+        "tasks={next_item: 0.6, rating: 0.2, search: 0.2}",
+    ]) == 0
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["base", "model"])
+def test_the_checkerboard_is_learnt(trained_toy, toy_corpus, name):
+    """What comes next is certain: the model says it, for users held out from it."""
+    from llmrec.timelines import Timelines
+
+    recommender = Recommender.from_pretrained(trained_toy / name)
+    held_out = TASKS["next_item"].held_out(Timelines.of(toy_corpus), "test", 0)
+    assert len(held_out) == 24
+    answers = recommender.predict([dataclasses.replace(h.request, exclude_seen=False) for h in held_out])
+    hits = [answer.item_ids[0] == h.target for answer, h in zip(answers, held_out, strict=True)]
+    assert sum(hits) / len(hits) >= 0.95
+
+
+def test_what_training_leaves_is_one_published_folder(trained_toy):
+    assert sorted(path.name for path in trained_toy.iterdir()) == ["base", "corpus", "model"]
+    for name in ("base", "model"):
+        about = json.loads((trained_toy / name / "recommender.json").read_text())
+        assert about["tasks"] and about["valid"].keys() == {"next_item/ndcg@10"} and about["seed"] == 0
+        assert [json.loads(line)["step"] for line in (trained_toy / name / "log.jsonl").read_text().splitlines() if "loss" in line][-1] == about["steps"]
+    assert not [path for path in trained_toy.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".pth", ".pickle")]
