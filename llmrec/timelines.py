@@ -96,7 +96,7 @@ class Timelines:
         if self.temporal:
             return range(start, before)
         limit = PARTS.index(part)
-        return [i for i in range(start, stop) if self.parts[i] < limit and i != before]
+        return [i for i in range(start, stop) if self.parts[i] < limit]
 
     def places(self, *parts: str) -> Iterator[tuple[int, int]]:
         """(user, place) of every event in these parts, users in order."""
@@ -130,10 +130,11 @@ def binary_questions(timelines: Timelines, kind: str) -> pl.DataFrame:
     catalog = pl.DataFrame({"item_id": corpus.catalog.item_ids, "item": np.arange(len(corpus.catalog))})
     stream = _stream(corpus).with_columns(place=pl.int_range(pl.len(), dtype=pl.Int64))
     users = pl.DataFrame({"user_id": timelines.user_ids, "user": np.arange(len(timelines)), "start": timelines.starts[:-1]})
-    before = stream.select("user_id", "position", place=pl.col("place") + 1).sort("user_id", "position")
+    # An event counts from its last row on: before it, its word and rating would tell what is still to come, such as the answer.
+    before = stream.select("user_id", position="last", place=pl.col("place") + 1).sort("user_id", "position")
     return (
         asked.join(catalog, on="item_id", how="inner").join(users, on="user_id", how="inner")
-        # A question stands after every event with a smaller position; its own row is not part of its past.
+        # A question stands after every event that ended at a smaller position; its own row is not part of its past.
         .with_columns(before=pl.col("position") - 1).sort("user_id", "before")
         .join_asof(before, left_on="before", right_on="position", by="user_id", strategy="backward", check_sortedness=False)
         .with_columns(place=pl.col("place").fill_null(pl.col("start")))
@@ -156,7 +157,7 @@ def _stream(corpus: Corpus) -> pl.DataFrame:
         .group_by("run", maintain_order=True)
         .agg(
             pl.col("user_id", "item", "position", "timestamp", "part").first(),
-            pl.col("rating").drop_nulls().last(), pl.col("event").last(), pl.col("row").last(),
+            pl.col("rating").drop_nulls().last(), pl.col("event").last(), pl.col("row").last(), last=pl.col("position").last(),
         )
     )
 

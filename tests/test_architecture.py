@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 
 # Each module or package of llmrec, and the two folders of things to launch, with its floor: it imports lower floors only. docs/architecture.md shows the same.
 FLOORS = {
-    "answers": 0, "assets": 0, "bases": 0, "interactions": 0, "metrics": 0, "plots": 0, "publishing": 0, "simulation": 0, "templates": 0, "vocabulary": 0, "words": 0,
+    "answers": 0, "assets": 0, "bases": 0, "interactions": 0, "metrics": 0, "plots": 0, "publishing": 0, "simulation": 0, "templates": 0, "vocabulary": 0,
+    "words": 0,
     "config": 1, "content": 1, "evidence": 1, "indexing": 1, "model": 1, "predictions": 1, "queries": 1, "readers": 1, "splits": 1, "timelines": 1,
     "baselines": 2, "composer": 2, "decoding": 2, "exam": 2, "launch": 2,
     "evaluation": 3, "tasks": 3,
@@ -177,7 +178,10 @@ def test_the_library_knows_nothing_of_what_is_launched():
 
 def test_a_package_imports_its_siblings_never_itself():
     """Through its own `__init__` a module would load, and depend on, all of its package."""
-    wrong = [f"{name} imports {found.target}" for name in sources() for found in ours(name) if name.startswith(f"{found.target}.") and found.target not in ("llmrec", "train", "eval")]
+    wrong = [
+        f"{name} imports {found.target}"
+        for name in sources() for found in ours(name) if name.startswith(f"{found.target}.") and found.target not in ("llmrec", "train", "eval")
+    ]
     assert wrong == []
 
 
@@ -252,7 +256,7 @@ def words_of(node: ast.expr) -> set[str]:
 
 
 def task_comparisons(name: str, tasks: set[str]) -> Iterator[tuple[str, int]]:
-    """(what is compared with a task's name, line). "rating" in columns is no comparison with a task: what is sought among names that are columns too is passed over."""
+    """(what is compared with a task's name, line). A membership such as "rating" in columns is passed over: some task names are columns too."""
     for node in ast.walk(tree(sources()[name])):
         if isinstance(node, ast.Compare):
             for left, operator, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):

@@ -344,9 +344,9 @@ def trained_toy(toy_corpus, tmp_path_factory):
     toy_corpus.save(folder / "corpus")
     shared = ["--config", "tiny", f"data.corpus={folder / 'corpus'}", "precision=fp32", "threads=1", "data.languages=[en]"]
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    assert pretrain.main([*shared, f"output={folder / 'base'}", "pretrain.tasks={next_item: 1.0}", "pretrain.max_steps=120", "pretrain.batch_tokens=512"]) == 0
+    assert pretrain.main([*shared, f"output={folder / 'base'}", "pretrain.tasks={next_item: 1.0}", "pretrain.epochs=500", "pretrain.max_steps=120", "pretrain.batch_tokens=256", "pretrain.learning_rate=6e-3"]) == 0
     assert finetune.main([
-        *shared, f"output={folder / 'model'}", f"model.base={folder / 'base'}", "finetune.max_steps=120", "finetune.batch_tokens=1024", "finetune.learning_rate=5e-3",
+        *shared, f"output={folder / 'model'}", f"model.base={folder / 'base'}", "finetune.epochs=500", "finetune.max_steps=60", "finetune.batch_tokens=512",
         "tasks={next_item: 0.6, rating: 0.2, search: 0.2}",
     ]) == 0
     for number, handler in handlers.items():
@@ -365,6 +365,13 @@ def test_the_checkerboard_is_learnt(trained_toy, toy_corpus, name):
     answers = recommender.predict([dataclasses.replace(h.request, exclude_seen=False) for h in held_out])
     hits = [answer.item_ids[0] == h.target for answer, h in zip(answers, held_out, strict=True)]
     assert sum(hits) / len(hits) >= 0.95
+
+
+def test_the_loss_falls_to_the_entropy_of_the_world_and_no_lower(trained_toy):
+    """Six train events a user: the first is one of twelve items, the other five follow from it. Less than log(12) / 6 would be a leak."""
+    losses = [json.loads(line)["loss"] for line in (trained_toy / "base" / "log.jsonl").read_text().splitlines() if '"loss"' in line]
+    assert losses[-1] == pytest.approx(math.log(12) / 6, abs=0.01)
+    assert min(losses) > math.log(12) / 6 - 0.001
 
 
 def test_what_training_leaves_is_one_published_folder(trained_toy):
