@@ -7,8 +7,8 @@ Separate from the tasks (what an example is) and the loop (what is done with a b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -165,9 +165,19 @@ class Mixture:
                 example = self.example(name, index)
                 if example is not None:
                     examples.append(example)
-        if not examples:  # nothing of this step's units fits a prompt: an empty batch would stop the other processes
-            examples.append(next(e for index in range(10_000) if (e := self.example(self.names[0], index)) is not None))
-        return pack(examples, self.composer, spaces=self.spaces, tasks=self.tasks, row_tokens=self.row_tokens)
+        if examples:
+            return pack(examples, self.composer, spaces=self.spaces, tasks=self.tasks, row_tokens=self.row_tokens)
+        # None of this step's units is this process's, or fits a prompt. An empty batch would stop the other processes: one without weight takes its place.
+        batch = pack([self._any], self.composer, spaces=self.spaces, tasks=self.tasks, row_tokens=self.row_tokens)
+        return replace(batch, scale=torch.zeros_like(batch.scale), answers=torch.zeros_like(batch.answers))
+
+    @cached_property
+    def _any(self) -> Example:
+        found = (self.example(name, index) for name in self.names for index in range(min(len(self.bound[name]), 1_000)))
+        example = next((example for example in found if example is not None), None)
+        if example is None:
+            raise ValueError(f"no example of {', '.join(self.names)} fits {self.composer.max_prompt_tokens} tokens; raise max_prompt_tokens")
+        return example
 
     def example(self, name: str, index: int) -> Example | None:
         """Example number `index` of a task's endless sequence: pass after pass over its units, each in an order of its own."""

@@ -1,82 +1,37 @@
-"""Recommender: a trained model and everything it needs to answer, in one folder.
+"""Recommender: requests become prompts, and scores become predictions.
 
-Separate from training, which makes the folder, and from decoding, which knows answer spaces only: here requests become prompts and
-scores become predictions.
+Separate from its folder (what a trained model is on disk), from training, which makes it, and from decoding, which knows answer spaces only.
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from peft import PeftModel
-from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from llmrec.answers import ITEMS, RATING, TEXT
-from llmrec.assets import folder_of
-from llmrec.bases import Base, load_base, load_lm, start_and_end
 from llmrec.composer import MAX_ANSWER_TOKENS, Composer
-from llmrec.content import Content
 from llmrec.decoding.reading import Reading
 from llmrec.decoding.search import beam, exact
 from llmrec.decoding.writing import write
-from llmrec.indexing import ItemIndex, Material, build_index
-from llmrec.interactions import Catalog, Corpus, Event
+from llmrec.interactions import Catalog, Event
 from llmrec.model import LanguageModel
 from llmrec.predictions import Item, Prediction, Request
-from llmrec.publishing import publish
-from llmrec.tasks import TASKS, find_task
-from llmrec.templates import PromptTemplate, choose, load_templates, save_templates
-from llmrec.vocabulary import Vocabulary
+from llmrec.recommender.folder import load_parts
+from llmrec.tasks import find_task
+from llmrec.templates import PromptTemplate, choose
 
-FORMAT = 1
 BEAMS = 20
 """Default width of a beam; a request for more items widens it."""
 
 MAX_SCORES = 1 << 24
 """Scores that stand in memory at once (64-bit: 128 MiB)."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The files of a model folder."""
-
-    folder: Path
-
-    @property
-    def about(self) -> Path:
-        return self.folder / "recommender.json"
-
-    @property
-    def prompts(self) -> Path:
-        return self.folder / "prompts"
-
-    @property
-    def catalog(self) -> Path:
-        return self.folder / "catalog.parquet"
-
-    @property
-    def content(self) -> Path:
-        return self.folder / "content"
-
-    @property
-    def rows(self) -> Path:
-        return self.folder / "item_rows.safetensors"
-
-    @property
-    def base(self) -> Path:
-        return self.folder / "base"
-
-    @property
-    def merged(self) -> Path:
-        return self.folder / "merged"
 
 
 class Query(NamedTuple):
@@ -117,21 +72,9 @@ class Recommender:
 
         Raises FileNotFoundError naming what is missing, ValueError for a folder of another format.
         """
-        layout = Layout(Path(folder))
-        if not layout.about.is_file():
-            raise FileNotFoundError(f"{layout.about} is missing: {folder} is not a model folder; train one with `accelerate launch -m train.finetune`")
-        about = json.loads(layout.about.read_text(encoding="utf-8"))
-        if about.get("format") != FORMAT:
-            raise ValueError(f"{layout.about} has format {about.get('format')!r}; this version reads {FORMAT}")
-        index, catalog = ItemIndex.load(layout.folder), Catalog.load(layout.catalog)
-        vocabulary = Vocabulary.load(layout.folder, size=about["vocabulary_size"], start=about["start"], end=about["end"])
-        model = LanguageModel(_load_plain(layout, about), vocabulary_size=vocabulary.size, new_tokens=index.new_tokens)
+        model, composer, templates, about = load_parts(Path(folder))
         model.eval().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        composer = Composer(
-            vocabulary, catalog, index.space(catalog.item_ids, vocabulary.size), rating_scale=about["rating_scale"], max_prompt_tokens=about["max_prompt_tokens"],
-        )
         model.set_spaces(composer.spaces)
-        templates = {name: load_task_templates(layout.prompts, name) for name in about["tasks"]}
         return cls(model, composer, templates, card=about, wording=wording, batch_tokens=batch_tokens)
 
     # --- verbs -----------------------------------------------------------------------------------------------------------------
@@ -290,152 +233,6 @@ def where_mask(catalog: Catalog, where: Mapping[str, object]) -> np.ndarray:
             holds[catalog.holders[name].get(str(value), [])] = True
         mask &= holds
     return mask
-
-
-# --- folders ---------------------------------------------------------------------------------------------------------------------
-
-
-def load_task_templates(prompts: Path, task: str) -> tuple[PromptTemplate, ...]:
-    """The templates of a task from a folder of prompts, checked against what the task offers."""
-    declared = find_task(task)
-    return load_templates(prompts / f"{task}.yaml", required=declared.required, offered=declared.offered)
-
-
-def save_recommender(
-    folder: Path, *, model: LanguageModel, tokenizer, index: ItemIndex, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], content: Content | None,
-    card: Mapping[str, object], kind: str, base_folder: Path | None = None,
-) -> None:
-    """Writes a model folder into `folder`, which exists and is published by the caller.
-
-    kind: "base": the plain model stands in the folder itself; "adapter": PEFT's files do, with the merged plain model in merged/ and a copy of a local base in base/.
-    """
-    layout = Layout(folder)
-    plain = model.plain()
-    if kind == "base":
-        plain.save_pretrained(folder)
-    else:
-        model.lm.save_pretrained(folder, save_embedding_layers=False)
-        plain.save_pretrained(layout.merged)
-        if base_folder is not None:
-            _copy_base(base_folder, layout.base)
-    tokenizer.save_pretrained(folder)
-    rows = {"rows": model.rows().detach().cpu().contiguous()}
-    if model.projection is not None:
-        rows["projection"] = model.projection.weight.detach().cpu().contiguous()
-    save_file(rows, layout.rows)
-    index.save(folder)
-    composer.catalog.save(layout.catalog)
-    if content is not None:
-        layout.content.mkdir()
-        content.save(layout.content)
-    layout.prompts.mkdir()
-    for name, entries in templates.items():
-        save_templates(layout.prompts / f"{name}.yaml", entries)
-    vocabulary = composer.vocabulary
-    rating = composer.spaces.get(RATING)
-    about = {
-        "format": FORMAT, "kind": kind, "index": index.scheme, "tasks": list(templates), "vocabulary_size": vocabulary.size, "start": vocabulary.start, "end": vocabulary.end,
-        "rating_scale": [] if rating is None else rating.values.tolist(), "max_prompt_tokens": composer.max_prompt_tokens, **card,
-    }
-    layout.about.write_text(json.dumps(about, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(model_card(about, len(composer.catalog)), encoding="utf-8")
-
-
-def model_card(about: Mapping[str, object], num_items: int) -> str:
-    """The card of a model folder, in Markdown."""
-    valid = about.get("valid") or {}
-    figures = "\n".join(f"| {name} | {value:.4f} |" for name, value in valid.items())
-    return f"""---
-library_name: llmrec
-tags: [recommendation]
----
-# {about.get('corpus', 'llmrec model')}
-
-A recommender of {num_items} items ({about['index']} codes), made with llmrec {about.get('versions', {}).get('llmrec', '')}. It answers: {', '.join(about['tasks'])}.
-
-```python
-from llmrec import Recommender
-Recommender.from_pretrained("THIS FOLDER").recommend(history=["ITEM", "ITEM"], k=10)
-```
-
-| | |
-|---|---|
-| base | {about.get('base', '')} |
-| data hash | {about.get('data_hash', '')} |
-| audit hash | {about.get('audit_hash', '')} |
-| seed | {about.get('seed', '')} |
-| command | `{about.get('command', '')}` |
-
-Validation (the part that chose the step):
-
-| metric | value |
-|---|---|
-{figures}
-"""
-
-
-def prepare_model(base: str, corpus: Path, out: Path, *, overwrite: bool = False) -> None:
-    """A model folder around an untrained base: items are named by their titles, so that any pretrained model recommends as it is.
-
-    Raises ValueError where the catalogue has no titles.
-    """
-    data = Corpus.load(Path(corpus))
-    if not any(data.catalog.titles):
-        raise ValueError(f"the catalogue of {corpus} has no titles; an untrained model can name items by titles only")
-    lm, tokenizer = load_base(base)
-    vocabulary = vocabulary_of(Base(lm, tokenizer), size=lm.get_input_embeddings().weight.shape[0])
-    index = build_index("title", Material(data.catalog.titles, np.zeros((len(data.catalog), 1), np.float32), vocabulary, 0))
-    model = LanguageModel(lm, vocabulary_size=vocabulary.size, new_tokens=0)
-    composer = Composer(vocabulary, data.catalog, index.space(data.catalog.item_ids, vocabulary.size), rating_scale=data.rating_scale, max_prompt_tokens=prompt_room(lm, index, 1024))
-    templates = {name: load_task_templates(folder_of("prompts"), name) for name, task in TASKS.items() if task.reason_absent(data) is None}
-    card = {"base": base, "corpus": data.name, "data_hash": data.data_hash, "audit_hash": audit_hash(data)}
-    with publish(Path(out), overwrite=overwrite) as folder:
-        save_recommender(folder, model=model, tokenizer=tokenizer, index=index, composer=composer, templates=templates, content=None, card=card, kind="base")
-
-
-def vocabulary_of(base: Base, *, size: int) -> Vocabulary:
-    """The vocabulary of a base. size: its own table's rows, code tokens not counted."""
-    from_backend = type(base.tokenizer.backend_tokenizer).from_str(base.tokenizer.backend_tokenizer.to_str())
-    start, end = start_and_end(base.tokenizer)
-    return Vocabulary(from_backend, size=size, start=start, end=end)
-
-
-def prompt_room(lm, index: ItemIndex, wanted: int) -> int:
-    """The longest prompt: what is wanted, or what the base's positions allow behind which an answer must fit."""
-    positions = getattr(lm.config, "max_position_embeddings", None) or wanted + MAX_ANSWER_TOKENS
-    room = min(wanted, positions - max(MAX_ANSWER_TOKENS, index.codes.shape[1]))
-    if room < 16:
-        raise ValueError(f"the base has {positions} positions; a prompt and an answer need at least {16 + MAX_ANSWER_TOKENS}")
-    return room
-
-
-def audit_hash(corpus: Corpus) -> str:
-    """The hash of the corpus's audit, or "" where it has none."""
-    audit = corpus.report.get("audit")
-    return str(audit.get("hash", "")) if isinstance(audit, Mapping) else ""
-
-
-def _load_plain(layout: Layout, about: Mapping[str, object]):
-    if about["kind"] == "base":
-        return load_lm(str(layout.folder))
-    if layout.merged.is_dir():
-        return load_lm(str(layout.merged))
-    base = load_lm(str(about["base"]), revision=about.get("base_revision"))
-    model = LanguageModel(PeftModel.from_pretrained(base, str(layout.folder)).merge_and_unload(), vocabulary_size=about["vocabulary_size"], new_tokens=len(load_file(layout.rows)["rows"]))
-    with torch.no_grad():
-        model.learned.copy_(load_file(layout.rows)["rows"])
-    return model.plain()
-
-
-def _copy_base(source: Path, target: Path) -> None:
-    """The files of a plain Hugging Face folder, and no others."""
-    target.mkdir()
-    for path in sorted(source.iterdir()):
-        if path.is_file() and (path.suffix == ".safetensors" and path.name.startswith("model") or path.name in _BASE_FILES or path.name.startswith("tokenizer")):
-            (target / path.name).write_bytes(path.read_bytes())
-
-
-_BASE_FILES = ("config.json", "generation_config.json", "model.safetensors.index.json", "special_tokens_map.json", "vocab.json", "merges.txt", "chat_template.jinja")
 
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:
