@@ -9,7 +9,7 @@ import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,7 +20,10 @@ from llmrec.assets import folder_of
 class Section(BaseModel):
     """Settings of one kind; a key it does not have is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Shares = dict[str, Annotated[float, Field(ge=0)]]
 
 
 class DataSettings(Section):
@@ -89,7 +92,7 @@ class ValidationSettings(Section):
 class PhaseSettings(Section):
     """One training: `pretrain` or `finetune`."""
 
-    tasks: dict[str, float] = {"next_item": 1.0}
+    tasks: Shares = {"next_item": 1.0}
     """Each task's share of the loss (and of the tokens); tasks the data lacks are left out with a sentence."""
     epochs: float = Field(10.0, gt=0)
     """Passes over the data: one is as many tokens as all tasks' units have."""
@@ -125,7 +128,7 @@ class Settings(Section):
     """The folder of the trained model."""
     overwrite: bool = False
     """Whether a finished model at `output` may be replaced."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
     """Decides order, words, initial rows and dropout."""
     processes: int = Field(1, ge=1)
     """How many processes are meant; another number is refused."""
@@ -135,7 +138,7 @@ class Settings(Section):
     """CPU threads of each process; 0: as many as there are cores."""
     index: Literal["atomic", "semantic", "title"] = "atomic"
     """How items are coded."""
-    tasks: dict[str, float] | None = None
+    tasks: Shares | None = None
     """Shares of the tasks in finetune; in short for finetune.tasks."""
     model: ModelSettings = ModelSettings()
     content: ContentSettings = ContentSettings()
@@ -156,12 +159,16 @@ def load_settings(config: str | None, overrides: Sequence[str]) -> Settings:
 
     Raises FileNotFoundError for a config that does not exist, ValueError with the key and the nearest known one for anything else.
     """
-    values = yaml.safe_load(find_config(config).read_text(encoding="utf-8")) if config else {}
+    values = _read(find_config(config)) if config else {}
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key:
             raise ValueError(f"got {override!r}; expected key=value, such as data.corpus=corpora/mine")
-        _set(values, key.split("."), yaml.safe_load(text) if text else None)
+        try:
+            _set(values, key.split("."), yaml.safe_load(text) if text else None)
+        except yaml.YAMLError:
+            raise ValueError(f"the value of {override!r} is not YAML; expected such as key=3, key=[a, b] or key={{a: 1}}") from None
+    values.setdefault("data", {})  # so that what is missing is its corpus
     try:
         return Settings.model_validate(values).resolved()
     except ValidationError as error:
@@ -178,6 +185,16 @@ def find_config(name: str) -> Path:
     if name not in shipped:
         raise FileNotFoundError(f"there is no config {name!r}; shipped: {', '.join(shipped)}; or give the path of a .yaml file")
     return shipped[name]
+
+
+def _read(path: Path) -> dict:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict | None):
+        raise ValueError(f"{path} holds a {type(values).__name__}; expected settings as key: value")
+    return values or {}
 
 
 def _set(values: dict, keys: list[str], value: object) -> None:
@@ -197,7 +214,7 @@ def _sentence(problem: dict) -> str:
             section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
         known = list(section.model_fields) if section else []
         close = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
-        return f"unknown key {key}{f'; did you mean {close[0]}?' if close else ''} Known here: {', '.join(known)}"
+        return f"unknown key {key}{f'; did you mean {close[0]}?' if close else '.'} Known here: {', '.join(known)}"
     if problem["type"] == "missing":
         return f"{key} is not set; give it as {key}=VALUE"
     return f"{key} is {json.dumps(problem['input'], default=str)}: {problem['msg']}"

@@ -142,6 +142,9 @@ class Mixture:
         self.bound, self.composer, self.seed = bound, composer, seed
         self.batch_tokens, self.row_tokens = batch_tokens, row_tokens
         self.names = list(bound)
+        empty = [name for name in self.names if not len(bound[name])]
+        if empty:
+            raise ValueError(f"task {empty[0]!r} finds nothing to train on in this corpus; leave it out of tasks")
         total = sum(shares[name] for name in self.names)
         self.shares = torch.tensor([shares[name] / total for name in self.names])
         self.tasks = {name: number for number, name in enumerate(self.names)}

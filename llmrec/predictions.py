@@ -66,8 +66,10 @@ class Request:
         for name in ("where", "context"):
             if name in values and not isinstance(values[name], Mapping):
                 raise ValueError(f"{name} is {values[name]!r}; expected an object such as {{\"genres\": \"Comedy\"}}")
+        if "where" in values:  # a Parquet file gives every row the keys of all
+            values["where"] = {str(key): value for key, value in values["where"].items() if value is not None}
         if "context" in values:
-            values["context"] = {str(key): str(value) for key, value in values["context"].items()}
+            values["context"] = _context(values["context"])
         if "timestamp" in values:
             values["timestamp"] = _number(values["timestamp"], "timestamp")
         if "history" in values:
@@ -162,9 +164,17 @@ def _array(value: object, name: str) -> Sequence[object]:
 
 
 def _number(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}; expected a finite number")
-    return float(value)
+    try:
+        number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number of any length is JSON
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {value!r:.40}; expected a finite number")
+    return number
+
+
+def _context(value: Mapping[object, object]) -> dict[str, str]:
+    return {str(key): str(entry) for key, entry in value.items() if entry is not None}
 
 
 def _event(value: object) -> Event:
@@ -181,5 +191,5 @@ def _event(value: object) -> Event:
         rating=None if value.get("rating") is None else _number(value["rating"], "rating"),
         timestamp=None if value.get("timestamp") is None else _number(value["timestamp"], "timestamp"),
         event=None if value.get("event") is None else _text(value["event"], "event"),
-        context=None if context is None else {str(k): str(v) for k, v in context.items()},
+        context=None if context is None else _context(context),
     )

@@ -33,13 +33,16 @@ NEVER = math.inf
 
 
 class Told(NamedTuple):
-    """A row of the log that is asked about. moment: what a history may hold comes before it (a position of the user's log, or where time does not count, a number in PARTS)."""
+    """A row of the log that is asked about. moment: what a history may hold comes before it (a position of the user's log, or where time does not count, a number in PARTS).
+
+    written: the review and the summary its user wrote of it.   query: what the user typed to find it.
+    """
 
     user_id: str
     item_id: str
-    part: str
     moment: float
-    texts: tuple[str, ...]
+    written: tuple[str, ...]
+    query: str | None
 
 
 class Exam:
@@ -162,8 +165,8 @@ def target_in_prompt(exam: Exam) -> Finding | None:
     count = 0
     for h in exam.held_out:
         row = told.get(h.request.id)
-        own_words = row is not None and h.request.query in row.texts  # what the user typed is no leak, see own_query
-        texts = [text for text in (None if own_words else h.request.query, h.request.review, *(h.request.context or {}).values()) if text]
+        query = h.request.query if row is None or h.request.query != row.query else None  # what the user typed is no leak, see own_query
+        texts = [text for text in (query, h.request.review, *(h.request.context or {}).values()) if text]
         count += any(_says_answer(exam, h, text) for text in texts) or _shows_own_review(h.request, row)
     return Finding.of("target_in_prompt", ERROR, count, "prompts say the answer they ask for")
 
@@ -172,7 +175,7 @@ def own_query(exam: Exam) -> Finding | None:
     """Queries that users typed themselves, and of which more than OFTEN hold the title of the item they took: true, but any search by words finds it."""
     if exam.family != "items":
         return None
-    asked = [h for h, row in exam.placed if h.request.query and h.request.query in row.texts]
+    asked = [h for h, row in exam.placed if row.query and h.request.query == row.query]
     count = sum(_holds_title(exam, h.request.query, str(h.target)) for h in asked)
     return Finding.of("own_query", WARNING, count if count > OFTEN * len(asked) else 0, f"of {len(asked)} queries in the users' own words hold the title of the item that is asked for")
 
@@ -219,7 +222,7 @@ class _User:
     """One user's log. `rows`: row number -> what is told of it.   The moments at which each thing a history may say of an item was first so."""
 
     def __init__(self, rows: pl.DataFrame, temporal: bool):
-        texts = [name for name in ("review", "summary", "query") if name in rows.columns]
+        texts = [name for name in ("review", "summary") if name in rows.columns]
         told = [name for name in ("rating", "timestamp", "event") if name in rows.columns]
         self.rows: dict[int, Told] = {}
         self._moments: dict[str, list[float]] = defaultdict(list)
@@ -237,8 +240,8 @@ class _User:
                 for name in told:
                     key = row["item_id"], name, row[name]
                     self._first[key] = min(moment, self._first.get(key, NEVER))
-            words = tuple(text for name in texts if (text := row[name]) and text.strip())
-            self.rows[row["row"]] = Told(row["user_id"], row["item_id"], row["part"], asked, words)
+            written = tuple(text for name in texts if (text := row[name]) and text.strip())
+            self.rows[row["row"]] = Told(row["user_id"], row["item_id"], asked, written, row.get("query"))
 
     def events_before(self, item_id: str, moment: float) -> int:
         """The rows of an item before a moment."""
@@ -283,7 +286,7 @@ def _holds_title(exam: Exam, text: str, item_id: str) -> bool:
 def _shows_own_review(request: Request, told: Told | None) -> bool:
     """A question about an item that shows what its user wrote of it: not yet written when it is asked."""
     shown = request.review or ""
-    return request.item_id is not None and told is not None and any(shown == text or len(text) >= MIN_REVIEW_CHARACTERS and text in shown for text in told.texts if shown)
+    return request.item_id is not None and told is not None and any(shown == text or len(text) >= MIN_REVIEW_CHARACTERS and text in shown for text in told.written if shown)
 
 
 def _determines(pairs: Sequence[tuple[str, str | float]]) -> bool:

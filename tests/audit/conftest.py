@@ -35,7 +35,7 @@ def corpus() -> Corpus:
         "timestamp": (1e9 + np.sort(rng.integers(0, 10**6, (USERS, EVENTS)), axis=1)).ravel().astype(float),
         "rating": rng.integers(1, 6, rows).astype(float),
         "review": [f"{'The Quixotium is' if place >= EVENTS - 2 else 'It sounds'} {words}." for place, words in zip(places, lasting)],
-        "summary": [f"Review {n}: {a} sound" for n, (a, _) in enumerate(sounds)],
+        "summary": [f"Review {n}: what a {a} sound" for n, (a, _) in enumerate(sounds)],
         "hour": rng.choice(["morning", "noon", "night"], rows),
     })
     ids = [f"i{n}" for n in rng.permutation(ITEMS)]

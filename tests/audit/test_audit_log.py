@@ -130,6 +130,36 @@ def test_a_catalogue_in_the_order_of_first_appearance():
     assert kinds(replace(corpus, catalog=catalog))["catalogue_order"].severity == "error"
 
 
+def with_attribute(corpus, values):
+    """values: item_id -> one word."""
+    return replace(corpus, catalog=Catalog(corpus.catalog.frame.with_columns(told=pl.Series([[values[item_id]] if item_id in values else [] for item_id in corpus.catalog.item_ids], dtype=pl.List(pl.String)))))
+
+
+@pytest.mark.parametrize("figure", [pl.len(), pl.col("user_id").n_unique(), pl.col("rating").mean().round(2), pl.col("rating").mean().round(1)])
+def test_an_attribute_counted_on_the_whole_log(figure):
+    corpus = clean_corpus()
+    frame = corpus.interactions.frame
+    for rows, kind in ((frame, {"future_metadata"}), (frame.filter(pl.col("part") == "train"), set())):
+        values = {item_id: str(value) for item_id, value in rows.group_by("item_id").agg(value=figure).rows()}
+        found = kinds(with_attribute(corpus, values))
+        assert set(found) == kind
+        assert all(finding.severity == "error" and "told" in finding.sentence for finding in found.values())
+
+
+def test_a_number_that_is_no_figure_of_the_log():
+    corpus = clean_corpus()
+    assert audit_log(with_attribute(corpus, {item_id: str(1990 + int(item_id) % 20) for item_id in corpus.catalog.item_ids})).findings == ()
+
+
+def test_a_description_that_quotes_reviews():
+    corpus = clean_corpus()
+    frame = corpus.interactions.frame
+    for part, kind in (("test", {"future_metadata"}), ("train", set())):
+        quoted = frame.filter(pl.col("part") == part).unique("item_id", keep="first", maintain_order=True)
+        values = {item_id: f"Customers say: {review} And more." for item_id, review in quoted.select("item_id", "review").rows()}
+        assert set(kinds(with_attribute(corpus, values))) == kind
+
+
 def test_reviews_that_give_the_answer_away():
     corpus = clean_corpus()
     held = pl.col("part") == "test"

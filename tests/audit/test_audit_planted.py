@@ -134,8 +134,8 @@ PLANTS = {
 }
 
 
-IMPLIED = {"target_in_history": {"future_event"}, "event_in_two_parts": {"part_order"}}
-"""What else is true of a planted leak: the asked event is not yet known, and a test row copied to train stands behind others of test."""
+IMPLIED = {"target_in_history": {"future_event"}, "event_in_two_parts": {"part_order", "copied_review"}}
+"""What else is true of a planted leak: the asked event is not yet known, and a test row copied to train stands behind others of test, its review in both."""
 
 
 def test_there_are_twelve_kinds():
