@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import sentencepiece
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
@@ -38,8 +39,11 @@ def load_base(name: str, *, revision: str | None = None) -> Base:
 
 
 def load_lm(name: str, *, revision: str | None = None) -> PreTrainedModel:
-    """A causal LM by folder or hub id: safetensors only, no remote code, float32. Raises OSError where there is none."""
-    lm = AutoModelForCausalLM.from_pretrained(name, revision=revision, use_safetensors=True, trust_remote_code=False, dtype=torch.float32)
+    """A causal LM by folder or hub id: safetensors only, no remote code, float32. Raises OSError where there is none, ValueError where its weights are damaged."""
+    try:
+        lm = AutoModelForCausalLM.from_pretrained(name, revision=revision, use_safetensors=True, trust_remote_code=False, dtype=torch.float32)
+    except SafetensorError as error:
+        raise ValueError(f"the weights of {name} cannot be read: {error}") from None
     # A base model's own sampling settings must not reach constrained search.
     lm.generation_config = type(lm.generation_config)()
     return lm
@@ -65,13 +69,19 @@ def create_base(texts: Iterable[str], *, vocabulary: int, width: int, layers: in
     return Base(LlamaForCausalLM(config), tokenizer)
 
 
+_SENTENCE = 15_000
+"""Characters of a sentence: what is longer than max_sentence_length bytes is left out by SentencePiece without a word, and above 65,535 it fails."""
+
+
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
     """A byte-fallback BPE SentencePiece model of at most `vocabulary` pieces, as a fast tokenizer. A small text that can't fill the vocabulary gets the largest it can."""
-    sentences = [line for text in texts if (line := text.replace("\n", " ").strip())] or ["."]
+    lines = (text.replace("\n", " ").strip() for text in texts)
+    sentences = [line[start : start + _SENTENCE] for line in lines for start in range(0, len(line), _SENTENCE)] or ["."]
     model = io.BytesIO()
     settings = dict(
         model_type="bpe", byte_fallback=True, character_coverage=0.9995, add_dummy_prefix=False, remove_extra_whitespaces=False, normalization_rule_name="identity",
-        split_digits=True, unk_id=0, bos_id=1, eos_id=2, pad_id=-1, num_threads=1, max_sentence_length=4192, input_sentence_size=1_000_000, shuffle_input_sentence=False, minloglevel=2,
+        split_digits=True, unk_id=0, bos_id=1, eos_id=2, pad_id=-1, num_threads=1, max_sentence_length=4 * _SENTENCE, input_sentence_size=1_000_000, shuffle_input_sentence=False, minloglevel=2,
+        required_chars="\u2581",  # the space, which a text without one would leave to three bytes that no decoder turns back
     )
     for _ in range(3):
         try:

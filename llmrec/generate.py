@@ -10,6 +10,7 @@ Without --prompt, --task or --input, requests are read from standard input, one 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -29,6 +30,10 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--input and --output are both {options.input}; name another output")
     if options.input and not Path(options.input).is_file():
         parser.error(f"--input {options.input} is no file")
+    if options.output and Path(options.output).is_dir():
+        parser.error(f"--output {options.output} is a folder; name a file in it")
+    if options.input and (options.prompt is not None or options.task is not None):
+        parser.error("--input brings its own requests; leave out --prompt and --task")
     # Heavy imports after the arguments: `--help` and usage errors answer at once.
     from llmrec.predictions import Prediction, Request
     from llmrec.recommender import Recommender
@@ -44,23 +49,42 @@ def main(argv: list[str] | None = None) -> int:
         refused: dict[int, dict[str, object]] = {}
         for number, record in enumerate(records):
             try:
-                requests.append(record if isinstance(record, Request) else Request.from_json(record))
+                if isinstance(record, ValueError):
+                    raise record
+                requests.append(Request.from_json(record))
             except ValueError as error:
                 known = record if isinstance(record, dict) else {}
-                refused[number] = Prediction(id=str(known.get("id", "")), task=str(known.get("task", "next_item")), error=str(error)).to_json()
+                named = {name: _writable(known[name]) for name in ("id", "task") if known.get(name) is not None}
+                refused[number] = Prediction(**{"task": "next_item", **named}, error=str(error)).to_json()
         predicted = iter(recommender.predict(requests, beams=options.beams, exhaustive=options.exact, progress=len(records) > 64))
         for number in range(len(records)):
             yield refused[number] if number in refused else next(predicted).to_json(recommender.titles)
 
-    windows = _windows(_records(options)) if options.prompt is None and options.task is None else iter([[_single(options, Request)]])
-    with _sink(options.output) as write:
-        for window in windows:
-            for answer in answers(window):
-                write(answer)
+    windows = _windows(_records(options)) if options.prompt is None and options.task is None else iter([[_single(options)]])
+    try:
+        with _sink(options.output) as write:
+            for window in windows:
+                for answer in answers(window):
+                    write(answer)
+    except UnreadableInput as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 3
+    except OSError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 5 if error.errno == errno.ENOSPC else 2
     return 0
 
 
-def _single(options: argparse.Namespace, request_type) -> object:
+class UnreadableInput(ValueError):
+    """The input as a whole cannot be read."""
+
+
+def _writable(value: object) -> str:
+    """A field of a refused request as text that can be written: what is no Unicode text, which may be why it was refused, as question marks."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def _single(options: argparse.Namespace) -> dict[str, object]:
     """The request the flags put; wrong values are reported as any request's are."""
     record = {
         "task": options.task or "search", "query": options.prompt, "history": [x for x in (options.history or "").split(",") if x], "k": options.k, "item_id": options.item_id,
@@ -78,17 +102,20 @@ def _records(options: argparse.Namespace) -> Iterator[object]:
     if options.input and options.input.endswith(".parquet"):
         import polars as pl
 
-        for batch in pl.scan_parquet(options.input).collect_batches(chunk_size=WINDOW):
-            yield from ({name: value for name, value in row.items() if value is not None} for row in batch.iter_rows(named=True))
+        try:
+            for batch in pl.scan_parquet(options.input).collect_batches(chunk_size=WINDOW):
+                yield from batch.iter_rows(named=True)
+        except pl.exceptions.PolarsError as error:
+            raise UnreadableInput(f"{options.input} is not a Parquet file that can be read: {error}") from None
         return
     file = open(options.input, "rb") if options.input else sys.stdin.buffer
     try:
-        for line in file:
+        for number, line in enumerate(file, start=1):
             if line.strip():
                 try:
                     yield json.loads(line)
                 except (ValueError, RecursionError) as error:
-                    yield f"not JSON: {error}"
+                    yield ValueError(f"line {number} is not JSON: {error}")
     finally:
         if options.input:
             file.close()
@@ -114,28 +141,30 @@ class _sink:
 
     def __enter__(self):
         if self.path is None:
+            sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal's own encoding
             return lambda answer: sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.temporary = self.path.with_name(f".tmp-{self.path.name}-{os.getpid()}")
+        self.file = open(self.temporary, "wb")
         if self.path.suffix == ".parquet":
             return self.rows.append
-        self.temporary = self.path.with_name(f".tmp-{self.path.name}-{os.getpid()}")
-        self.file = open(self.temporary, "w", encoding="utf-8")
-        return lambda answer: self.file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        return lambda answer: self.file.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
 
     def __exit__(self, kind: object, *error: object) -> None:
         if self.path is None:
             return
-        if self.path.suffix == ".parquet":
-            if kind is None:
-                import polars as pl
+        try:
+            with self.file:
+                if kind is None and self.path.suffix == ".parquet":
+                    import polars as pl
 
-                pl.DataFrame(self.rows, infer_schema_length=None).write_parquet(self.path)
-            return
-        self.file.close()
-        if kind is None:
-            os.replace(self.temporary, self.path)
-        else:
-            self.temporary.unlink()
+                    pl.DataFrame(self.rows, schema=None if self.rows else {"id": pl.String, "task": pl.String}, infer_schema_length=None).write_parquet(self.file)
+                self.file.flush()
+                os.fsync(self.file.fileno())
+            if kind is None:
+                os.replace(self.temporary, self.path)
+        finally:
+            self.temporary.unlink(missing_ok=True)
 
 
 def _parser() -> argparse.ArgumentParser:

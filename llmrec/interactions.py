@@ -144,7 +144,11 @@ class Catalog:
 
     @classmethod
     def load(cls, path: Path) -> Catalog:
-        return cls(pl.read_parquet(path))
+        """Raises FileNotFoundError where there is no such file, ValueError where it is damaged."""
+        try:
+            return cls(pl.read_parquet(path))
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from None
 
 
 @dataclass(frozen=True)

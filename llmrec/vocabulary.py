@@ -44,7 +44,11 @@ class Vocabulary:
         path = Path(folder) / "tokenizer.json"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: a model folder needs the tokenizer.json that save_pretrained of a fast tokenizer writes")
-        return cls(Tokenizer.from_file(str(path)), size=size, start=start, end=end)
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library has no class of its own for what it cannot read
+            raise ValueError(f"{path} is not a tokenizer that can be read: {error}") from None
+        return cls(tokenizer, size=size, start=start, end=end)
 
     def _template(self, text: str) -> tuple[int, ...]:
         """The ids of template text, trusted."""

@@ -23,7 +23,7 @@ SETS = {
     "movietweetings-100k": ("movietweetings", "by_time", {}),
     "amazon-beauty-p5": ("sequences", "given", {}),
 }
-USERS = 40
+USERS = 25
 
 
 def cut(name: str, data, folder: Path) -> Corpus:
