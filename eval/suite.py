@@ -22,7 +22,7 @@ from llmrec.baselines import BASELINES
 from llmrec.baselines.baseline import Baseline
 from llmrec.evaluation import Background, Report, best_model, compare, evaluate
 from llmrec.exam import Exam, Predictor
-from llmrec.interactions import PARTS, TEST, Corpus
+from llmrec.interactions import PARTS, TEST
 from llmrec.metrics.statistic import RESAMPLES
 from llmrec.tasks import TASKS, Task
 from llmrec.timelines import Timelines

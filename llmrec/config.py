@@ -74,8 +74,10 @@ class ModelSettings(Section):
 class ContentSettings(Section):
     rows: bool = True
     """Whether an item's row is its learned vector plus a projection of its content; False: the learned vector alone."""
+    source: str = "tfidf"
+    """Where content vectors come from: "tfidf" (TF-IDF and truncated SVD of title and attributes), "base" (the base model's own token embeddings of them), or the folder or hub id of a sentence encoder."""
     size: int = Field(256, ge=1)
-    """Dimensions of the content vectors (TF-IDF and truncated SVD of title and attributes)."""
+    """Dimensions of the TF-IDF vectors; encoders keep their own."""
 
 
 class ValidationSettings(Section):

@@ -18,20 +18,19 @@ def main(argv: list[str] | None = None) -> None:
     settings = arguments("train.finetune", __doc__, argv)
     from pathlib import Path
 
-    import numpy as np
     import torch
     from safetensors.torch import load_file
 
     from llmrec.bases import add_residual_dropout, load_base
-    from llmrec.content import Content, content_vectors
-    from llmrec.indexing import ItemIndex, Material, build_index
+    from llmrec.content import Content
+    from llmrec.indexing import ItemIndex
     from llmrec.interactions import Catalog, Corpus
     from llmrec.model import LanguageModel
-    from llmrec.recommender import Layout, vocabulary_of
+    from llmrec.recommender import Layout
     from llmrec.tasks import TASKS
 
     from .loop import start
-    from .setup import offered_tasks, run, templates_of
+    from .setup import new_index, offered_tasks, run, templates_of
 
     made = settings.model
     if made.base == "built-in":
@@ -53,15 +52,9 @@ def main(argv: list[str] | None = None) -> None:
         projection = load_file(layout.rows).get("projection")
     else:
         size = base.lm.get_input_embeddings().weight.shape[0]
-        content = content_vectors(corpus, size=settings.content.size, seed=settings.seed)
-        content = content if content.width else None
-        vectors = content.vectors if content is not None else np.zeros((len(corpus.catalog), 1), dtype=np.float32)
-        index = build_index(settings.index, Material(corpus.catalog.titles, vectors, vocabulary_of(base, size=size), settings.seed))
+        index, content = new_index(settings, corpus, base, size)
         projection = None
-    model = LanguageModel(
-        base.lm, vocabulary_size=size, new_tokens=index.new_tokens, content=index.vectors if settings.content.rows and content is not None else None,
-        embedding_dropout=made.embedding_dropout,
-    )
+    model = LanguageModel(base.lm, vocabulary_size=size, new_tokens=index.new_tokens, content=index.vectors, embedding_dropout=made.embedding_dropout)
     if projection is not None and model.projection is not None:
         model.adopt_projection(projection)
     model.add_adapter(rank=made.lora.rank, alpha=made.lora.alpha, dropout=made.lora.dropout, targets=made.lora.targets)

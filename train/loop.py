@@ -80,10 +80,13 @@ class Validation:
         return self.metric in LOWER_IS_BETTER
 
     def figure(self) -> float:
-        """The metric under its headline filter."""
+        """The metric under its headline filter. Raises ValueError where the held-out answers leave it undefined (an AUC of one class)."""
         with tempfile.TemporaryDirectory() as folder:
             report = score(save_predictions(self.recommender(), "valid", self.exam, folder=Path(folder)), resamples=1)
-        return next(float(row["mean"]) for row in report.rows if row["metric"] == self.metric)
+        figure = next((float(row["mean"]) for row in report.rows if row["metric"] == self.metric), None)
+        if figure is None:
+            raise ValueError(f"{self.exam.task}/{self.metric} is not defined on the {len(self.exam.held_out)} held-out questions of valid; name another validation.metric")
+        return figure
 
 
 class Stop:

@@ -16,19 +16,14 @@ from llmrec.launch import arguments, guarded
 @guarded
 def main(argv: list[str] | None = None) -> None:
     settings = arguments("train.pretrain", __doc__, argv)
-    import numpy as np
-
     from llmrec.assets import folder_of
     from llmrec.bases import add_residual_dropout, create_base, load_base
-    from llmrec.content import content_vectors
-    from llmrec.indexing import Material, build_index
     from llmrec.interactions import Corpus
     from llmrec.model import LanguageModel
-    from llmrec.recommender import vocabulary_of
     from llmrec.tasks import TASKS
 
     from .loop import start
-    from .setup import bare, corpus_texts, offered_tasks, run, templates_of
+    from .setup import bare, corpus_texts, new_index, offered_tasks, run, templates_of
 
     accelerator = start(settings)
     corpus = Corpus.load(settings.data.corpus)
@@ -44,20 +39,15 @@ def main(argv: list[str] | None = None) -> None:
     else:
         base = load_base(made.base, revision=made.revision)
     size = base.lm.get_input_embeddings().weight.shape[0]
-    content = content_vectors(corpus, size=settings.content.size, seed=settings.seed)
-    vectors = content.vectors if content.width else np.zeros((len(corpus.catalog), 1), dtype=np.float32)
-    index = build_index(settings.index, Material(corpus.catalog.titles, vectors, vocabulary_of(base, size=size), settings.seed))
-    model = LanguageModel(
-        base.lm, vocabulary_size=size, new_tokens=index.new_tokens, content=index.vectors if settings.content.rows and content.width else None,
-        embedding_dropout=made.embedding_dropout,
-    )
+    index, content = new_index(settings, corpus, base, size)
+    model = LanguageModel(base.lm, vocabulary_size=size, new_tokens=index.new_tokens, content=index.vectors, embedding_dropout=made.embedding_dropout)
     add_residual_dropout(model.base, made.residual_dropout)
     templates = {name: bare(templates_of(name)) for name in shares}
     # The stream it was trained on ranks candidates, too.
     asked = dict.fromkeys(["next_item", "ranking"] if "next_item" in shares else []) | dict.fromkeys(name for name in shares if name in TASKS)
     answers = {name: bare(templates_of(name)) for name in asked}
     run(
-        settings, phase, accelerator, corpus=corpus, model=model, base=base, index=index, content=content if content.width else None,
+        settings, phase, accelerator, corpus=corpus, model=model, base=base, index=index, content=content,
         templates=templates, answers=answers, kind="base", base_name=made.base, base_folder=None,
     )
 

@@ -9,8 +9,10 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 from accelerate import Accelerator
@@ -20,10 +22,12 @@ from llmrec.assets import folder_of
 from llmrec.bases import Base
 from llmrec.composer import Composer
 from llmrec.config import PhaseSettings, Settings
-from llmrec.content import Content, item_texts
+from llmrec.content import Content, content_vectors, item_texts
+from llmrec.encoders import sentence_vectors, token_embeddings
 from llmrec.exam import Exam
-from llmrec.indexing import ItemIndex
+from llmrec.indexing import ItemIndex, Material, build_index
 from llmrec.interactions import TRAIN, VALID, Corpus
+from llmrec.metrics import METRICS, NEITHER_IS_BETTER
 from llmrec.mixture import Mixture
 from llmrec.model import LanguageModel
 from llmrec.objective import Objective
@@ -173,6 +177,25 @@ def settings_yaml(settings: Settings) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
 
 
+def item_vectors(settings: Settings, corpus: Corpus, base: Base) -> tuple[np.ndarray, Content | None]:
+    """The content vectors of the catalogue, (items, width) float32, of width 0 where its items have no text; and the text pipeline to keep, where TF-IDF made them."""
+    source = settings.content.source
+    if source == "tfidf":
+        content = content_vectors(corpus, size=settings.content.size, seed=settings.seed)
+        return content.vectors, content if content.width else None
+    texts = [text.replace("\n", "; ") for text in item_texts(corpus)]
+    return token_embeddings(base, texts) if source == "base" else sentence_vectors(source, texts), None
+
+
+def new_index(settings: Settings, corpus: Corpus, base: Base, size: int) -> tuple[ItemIndex, Content | None]:
+    """The index of a catalogue for a base with `size` rows of its own, and the text pipeline to keep beside it."""
+    vectors, content = item_vectors(settings, corpus, base)
+    known = vectors if vectors.shape[1] else np.zeros((len(corpus.catalog), 1), dtype=np.float32)
+    index = build_index(settings.index, Material(corpus.catalog.titles, known, vocabulary_of(base, size=size), settings.seed))
+    keep = settings.content.rows and vectors.shape[1] > 0
+    return (index if keep else replace(index, vectors=None)), content
+
+
 def corpus_texts(corpus: Corpus, prompts: Path) -> Iterator[str]:
     """What the built-in tokenizer is trained on: the words of prompts, items and train reviews; of reviews at most MAX_REVIEWS."""
     for path in sorted(prompts.glob("*.yaml")):
@@ -189,6 +212,9 @@ def _validation(phase: PhaseSettings, timelines: Timelines, seed: int, recommend
     if task_name not in TASKS or not metric:
         raise ValueError(f"validation.metric is {phase.validation.metric!r}; expected TASK/METRIC, such as next_item/ndcg@10. Tasks: {', '.join(TASKS)}")
     task = TASKS[task_name]
+    known = [name for name in METRICS[task.family] if name not in NEITHER_IS_BETTER]
+    if metric not in known:
+        raise ValueError(f"validation.metric is {phase.validation.metric!r}; {task_name} is judged by: {', '.join(known)}")
     held_out = task.held_out(timelines, VALID, seed) if task.reason_absent(timelines.corpus) is None else []
     if not held_out:
         log.info("no validation: the corpus has no held-out questions for %s; the last step is kept", task_name)

@@ -45,7 +45,7 @@ class Told(NamedTuple):
     query: str | None
 
 
-class Exam:
+class HeldOutTask:
     """The held-out questions of one task, beside what the log knows of them."""
 
     def __init__(self, task: str, held_out: Sequence[HeldOut], timelines: Timelines, part: str):
@@ -90,129 +90,129 @@ def audit_examples(timelines: Timelines, held_out: Mapping[str, Sequence[HeldOut
     for task, examples in held_out.items():
         if not examples:
             continue
-        exam = Exam(task, examples, timelines, part)
+        subject = HeldOutTask(task, examples, timelines, part)
         checked |= {
             f"{task}: questions": len(examples), f"{task}: history events": sum(len(h.request.history) for h in examples),
             f"{task}: without a row": sum(h.row < 0 for h in examples),
         }
-        findings += [replace(finding, sentence=f"{task}: {finding.sentence}") for check in EXAMPLE_CHECKS for finding in [check(exam)] if finding is not None]
+        findings += [replace(finding, sentence=f"{task}: {finding.sentence}") for check in EXAMPLE_CHECKS for finding in [check(subject)] if finding is not None]
     return Audit(tuple(findings), checked)
 
 
 # --- who is asked about what ---------------------------------------------------------------------------------------------------
 
 
-def asked_twice(exam: Exam) -> Finding | None:
+def asked_twice(subject: HeldOutTask) -> Finding | None:
     """No id and no row is asked twice: a user would count double."""
-    ids = Counter(h.request.id for h in exam.held_out)
-    rows = Counter(h.row for h in exam.held_out if h.row >= 0)
+    ids = Counter(h.request.id for h in subject.held_out)
+    rows = Counter(h.row for h in subject.held_out if h.row >= 0)
     twice = max(sum(n - 1 for n in ids.values()), sum(n - 1 for n in rows.values()))
     return Finding.of("asked_twice", ERROR, twice, "questions are asked more than once: their users count double")
 
 
-def another_row(exam: Exam) -> Finding | None:
+def another_row(subject: HeldOutTask) -> Finding | None:
     """The row a question names is one of its user and of the item it asks for or about."""
-    lost = sum(h.row >= 0 and h.request.user_id in exam.users for h in exam.held_out) - len(exam.placed)
-    other = sum(told.item_id != (h.target if exam.family == "items" else h.request.item_id or told.item_id) for h, told in exam.placed)
+    lost = sum(h.row >= 0 and h.request.user_id in subject.users for h in subject.held_out) - len(subject.placed)
+    other = sum(told.item_id != (h.target if subject.family == "items" else h.request.item_id or told.item_id) for h, told in subject.placed)
     return Finding.of("another_row", ERROR, lost + other, "questions name a row of the log that is of another user or item: their answers are not those of the log")
 
 
-def part_of_another(exam: Exam) -> Finding | None:
+def part_of_another(subject: HeldOutTask) -> Finding | None:
     """No row is a question of this part and of another: a model trained or chosen on it would be tested on it."""
-    task, rows = TASKS.get(exam.task), {h.row for h in exam.held_out if h.row >= 0}
-    if not rows or task is None or task.reason_absent(exam.corpus) is not None:
+    task, rows = TASKS.get(subject.task), {h.row for h in subject.held_out if h.row >= 0}
+    if not rows or task is None or task.reason_absent(subject.corpus) is not None:
         return None
-    shared = {other: len(rows & _rows_of(exam, other)) for other in PARTS if other != exam.part}
+    shared = {other: len(rows & _rows_of(subject, other)) for other in PARTS if other != subject.part}
     others = ", ".join(f"{count} of {other}" for other, count in shared.items() if count)
-    return Finding.of("part_of_another", ERROR, sum(shared.values()), f"questions of {exam.part} are also questions of another part ({others})")
+    return Finding.of("part_of_another", ERROR, sum(shared.values()), f"questions of {subject.part} are also questions of another part ({others})")
 
 
 # --- what a history shows ------------------------------------------------------------------------------------------------------
 
 
-def target_in_history(exam: Exam) -> Finding | None:
+def target_in_history(subject: HeldOutTask) -> Finding | None:
     """A history holds no more events of the asked item than the log has before the question."""
     wrong = 0
-    for h, told in exam.placed:
+    for h, told in subject.placed:
         shown = sum(event.item_id == told.item_id for event in h.request.history)
-        wrong += shown > 0 and shown > exam.users[told.user_id].events_before(told.item_id, told.moment)
+        wrong += shown > 0 and shown > subject.users[told.user_id].events_before(told.item_id, told.moment)
     return Finding.of("target_in_history", ERROR, wrong, "histories hold the event that is asked about")
 
 
-def future_event(exam: Exam) -> Finding | None:
+def future_event(subject: HeldOutTask) -> Finding | None:
     """All a history tells of an event (its item, rating, time and word) was known before the question."""
     wrong = 0
-    for h, told in exam.placed:
-        known_at = exam.users[told.user_id].known_at
+    for h, told in subject.placed:
+        known_at = subject.users[told.user_id].known_at
         wrong += any(told.moment <= known_at(event) < NEVER for event in h.request.history)
-    if exam.timelines.temporal:
-        wrong += sum(_tells_later(h.request) for h in exam.held_out if h.row < 0)
+    if subject.timelines.temporal:
+        wrong += sum(_tells_later(h.request) for h in subject.held_out if h.row < 0)
     return Finding.of("future_event", ERROR, wrong, "histories hold something from after their question")
 
 
-def foreign_event(exam: Exam) -> Finding | None:
+def foreign_event(subject: HeldOutTask) -> Finding | None:
     """Every event of a history is one of the user's own log."""
-    wrong = sum(any(exam.users[told.user_id].known_at(event) == NEVER for event in h.request.history) for h, told in exam.placed)
+    wrong = sum(any(subject.users[told.user_id].known_at(event) == NEVER for event in h.request.history) for h, told in subject.placed)
     return Finding.of("foreign_event", ERROR, wrong, "histories hold an event the user's log does not have")
 
 
 # --- what a prompt says --------------------------------------------------------------------------------------------------------
 
 
-def target_in_prompt(exam: Exam) -> Finding | None:
+def target_in_prompt(subject: HeldOutTask) -> Finding | None:
     """No field of a request (query, review, context) says the answer: the title of the item it asks for, the rating, the text to write, or the review of the very row it asks about."""
-    told = {h.request.id: row for h, row in exam.placed}
+    told = {h.request.id: row for h, row in subject.placed}
     count = 0
-    for h in exam.held_out:
+    for h in subject.held_out:
         row = told.get(h.request.id)
         query = h.request.query if row is None or h.request.query != row.query else None  # what the user typed is no leak, see own_query
         texts = [text for text in (query, h.request.review, *(h.request.context or {}).values()) if text]
-        count += any(_says_answer(exam, h, text) for text in texts) or _shows_own_review(h.request, row)
+        count += any(_says_answer(subject, h, text) for text in texts) or _shows_own_review(h.request, row)
     return Finding.of("target_in_prompt", ERROR, count, "prompts say the answer they ask for")
 
 
-def own_query(exam: Exam) -> Finding | None:
+def own_query(subject: HeldOutTask) -> Finding | None:
     """Queries that users typed themselves, and of which more than OFTEN hold the title of the item they took: true, but any search by words finds it."""
-    if exam.family != "items":
+    if subject.family != "items":
         return None
-    asked = [h for h, row in exam.placed if row.query and h.request.query == row.query]
-    count = sum(_holds_title(exam, h.request.query, str(h.target)) for h in asked)
+    asked = [h for h, row in subject.placed if row.query and h.request.query == row.query]
+    count = sum(_holds_title(subject, h.request.query, str(h.target)) for h in asked)
     return Finding.of("own_query", WARNING, count if count > OFTEN * len(asked) else 0, f"of {len(asked)} queries in the users' own words hold the title of the item that is asked for")
 
 
-def summary_in_review(exam: Exam) -> Finding | None:
+def summary_in_review(subject: HeldOutTask) -> Finding | None:
     """Texts to write that stand word for word in the review they are made from: copying scores there."""
-    if exam.family != "text":
+    if subject.family != "text":
         return None
-    asked = [h for h in exam.held_out if h.request.review and not h.request.item_id and len(str(h.target)) >= MIN_TEXT_CHARACTERS]
+    asked = [h for h in subject.held_out if h.request.review and not h.request.item_id and len(str(h.target)) >= MIN_TEXT_CHARACTERS]
     count = sum(str(h.target).casefold() in h.request.review.casefold() for h in asked)
     return Finding.of("summary_in_review", WARNING, count, f"of {len(asked)} texts of {MIN_TEXT_CHARACTERS} characters or more stand word for word in the review they are asked of")
 
 
-def context_tells_target(exam: Exam) -> Finding | None:
+def context_tells_target(subject: HeldOutTask) -> Finding | None:
     """No column of the context fits the answers: among its values that come more than once, one answer each."""
-    names = sorted({name for h in exam.held_out for name in h.request.context or {}})
-    telling = [name for name in names if _determines([(h.request.context[name], h.target) for h in exam.held_out if name in (h.request.context or {})])]
+    names = sorted({name for h in subject.held_out for name in h.request.context or {}})
+    telling = [name for name in names if _determines([(h.request.context[name], h.target) for h in subject.held_out if name in (h.request.context or {})])]
     return Finding.of("context_tells_target", ERROR, len(telling), f"columns of the context ({', '.join(telling)}) go with the answers one to one: they are made from them")
 
 
-def candidates(exam: Exam) -> Finding | None:
+def candidates(subject: HeldOutTask) -> Finding | None:
     """Candidates hold the target once, and nothing twice."""
-    asked = [h for h in exam.held_out if h.request.candidates is not None]
-    wrong = sum(len(set(h.request.candidates)) != len(h.request.candidates) or (exam.family == "items" and h.target not in h.request.candidates) for h in asked)
+    asked = [h for h in subject.held_out if h.request.candidates is not None]
+    wrong = sum(len(set(h.request.candidates)) != len(h.request.candidates) or (subject.family == "items" and h.target not in h.request.candidates) for h in asked)
     return Finding.of("candidates", ERROR, wrong, "lists of candidates lack their target or hold an item twice")
 
 
-def candidates_order(exam: Exam) -> Finding | None:
+def candidates_order(subject: HeldOutTask) -> Finding | None:
     """The target's place among the candidates tells nothing: neither the first nor the last is it more often than chance (by 5 standard deviations and 3 cases)."""
-    lists = [(h.request.candidates, h.target) for h in exam.held_out if h.request.candidates and len(h.request.candidates) > 1]
+    lists = [(h.request.candidates, h.target) for h in subject.held_out if h.request.candidates and len(h.request.candidates) > 1]
     chances = np.array([1 / len(items) for items, _ in lists])
     bound = chances.sum() + 5 * math.sqrt((chances * (1 - chances)).sum()) + 3
     count = max(sum(items[end] == target for items, target in lists) for end in (0, -1))
     return Finding.of("candidates_order", ERROR, count if count > bound else 0, f"of {len(lists)} targets stand at the same end of their candidates")
 
 
-EXAMPLE_CHECKS: tuple[Callable[[Exam], Finding | None], ...] = (
+EXAMPLE_CHECKS: tuple[Callable[[HeldOutTask], Finding | None], ...] = (
     asked_twice, another_row, part_of_another, target_in_history, future_event, foreign_event,
     target_in_prompt, own_query, summary_in_review, context_tells_target, candidates, candidates_order,
 )
@@ -257,9 +257,9 @@ class _User:
         return self._known[key]
 
 
-def _rows_of(exam: Exam, part: str) -> set[int]:
+def _rows_of(subject: HeldOutTask, part: str) -> set[int]:
     """The rows a part's questions of the task ask about."""
-    task, timelines = TASKS[exam.task], exam.timelines
+    task, timelines = TASKS[subject.task], subject.timelines
     rows = task.questions(timelines, part).row if isinstance(task, QuestionTask) else timelines.rows[timelines.parts == PARTS.index(part)]
     return set(rows.tolist())
 
@@ -269,17 +269,17 @@ def _tells_later(request: Request) -> bool:
     return request.timestamp is not None and any(event.timestamp is not None and event.timestamp > request.timestamp for event in request.history)
 
 
-def _says_answer(exam: Exam, h: HeldOut, text: str) -> bool:
-    if exam.family == "items":
-        return _holds_title(exam, text, str(h.target))
-    if exam.family == "text":
+def _says_answer(subject: HeldOutTask, h: HeldOut, text: str) -> bool:
+    if subject.family == "items":
+        return _holds_title(subject, text, str(h.target))
+    if subject.family == "text":
         # What review_summary asks of is the review itself: see summary_in_review.
         return (h.request.item_id is not None or text != h.request.review) and len(str(h.target)) >= MIN_TEXT_CHARACTERS and str(h.target).casefold() in text.casefold()
-    return exam.family == "rating" and said_rating(text) == float(h.target)
+    return subject.family == "rating" and said_rating(text) == float(h.target)
 
 
-def _holds_title(exam: Exam, text: str, item_id: str) -> bool:
-    title = exam.corpus.catalog.titles[exam.corpus.catalog.rows[item_id]] if item_id in exam.corpus.catalog.rows else ""
+def _holds_title(subject: HeldOutTask, text: str, item_id: str) -> bool:
+    title = subject.corpus.catalog.titles[subject.corpus.catalog.rows[item_id]] if item_id in subject.corpus.catalog.rows else ""
     return len(title) >= MIN_TITLE_CHARACTERS and title.casefold() in text.casefold()
 
 
