@@ -35,7 +35,7 @@ def sentence_vectors(encoder: str, texts: Sequence[str]) -> np.ndarray:
 
     Source of the pooling: Reimers and Gurevych 2019, section 3.
     """
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    tokenizer = AutoTokenizer.from_pretrained(encoder, padding_side="right")  # padded left, a text's positions would depend on its neighbours
     model = AutoModel.from_pretrained(encoder, use_safetensors=True, dtype=torch.float32).eval()
     vectors = []
     for start in tqdm(range(0, len(texts), BATCH), desc="encode items", mininterval=1, disable=len(texts) < 20 * BATCH):

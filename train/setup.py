@@ -8,7 +8,7 @@ import logging
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def run(
     model.set_spaces(composer.spaces)
     objective = Objective(model, spaces=mixture.spaces, num_tasks=len(mixture.names))
     card = about_run(settings, corpus, accelerator, base=base_name)
-    validation = _validation(phase, timelines, settings.seed, lambda: Recommender(model.eval(), composer, answers))
+    validation = _validation(phase, timelines, settings.seed, list(answers), lambda: Recommender(model.eval(), composer, answers))
     checkpoints = Checkpoints(scratch_of(settings.output) / "checkpoints", fingerprint_of(settings, corpus, accelerator))
     check_isolation(model, mixture)
     progress = train(accelerator, objective, mixture, phase, settings, validation=validation, checkpoints=checkpoints, scratch=scratch_of(settings.output))
@@ -207,7 +207,7 @@ def corpus_texts(corpus: Corpus, prompts: Path) -> Iterator[str]:
             yield from log[name].drop_nulls().head(MAX_REVIEWS).to_list()
 
 
-def _validation(phase: PhaseSettings, timelines: Timelines, seed: int, recommender) -> Validation | None:
+def _validation(phase: PhaseSettings, timelines: Timelines, seed: int, answered: Sequence[str], recommender: Callable[[], Recommender]) -> Validation | None:
     task_name, _, metric = phase.validation.metric.partition("/")
     if task_name not in TASKS or not metric:
         raise ValueError(f"validation.metric is {phase.validation.metric!r}; expected TASK/METRIC, such as next_item/ndcg@10. Tasks: {', '.join(TASKS)}")
@@ -215,6 +215,9 @@ def _validation(phase: PhaseSettings, timelines: Timelines, seed: int, recommend
     known = [name for name in METRICS[task.family] if name not in NEITHER_IS_BETTER]
     if metric not in known:
         raise ValueError(f"validation.metric is {phase.validation.metric!r}; {task_name} is judged by: {', '.join(known)}")
+    if task_name not in answered:
+        log.warning("no validation: %s is not among the trained tasks (%s); the last step is kept. Set validation.metric to one of theirs", task_name, ", ".join(answered))
+        return None
     held_out = task.held_out(timelines, VALID, seed) if task.reason_absent(timelines.corpus) is None else []
     if not held_out:
         log.info("no validation: the corpus has no held-out questions for %s; the last step is kept", task_name)

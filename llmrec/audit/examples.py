@@ -33,8 +33,9 @@ NEVER = math.inf
 
 
 class Told(NamedTuple):
-    """A row of the log that is asked about. moment: what a history may hold comes before it (a position of the user's log, or where time does not count, a number in PARTS).
+    """A row of the log that is asked about.
 
+    moment: what a history may hold comes before it (a position of the user's log, or where time does not count, a number in PARTS).
     written: the review and the summary its user wrote of it.   query: what the user typed to find it.
     """
 
@@ -67,8 +68,9 @@ class HeldOutTask:
         asked = sorted({h.request.user_id for h in self.held_out if h.request.user_id is not None})
         if len(asked) > MAX_USERS:
             asked = [asked[i] for i in np.linspace(0, len(asked) - 1, MAX_USERS).astype(np.int64)]
-        names = [name for name in ("user_id", "item_id", "position", "part", "rating", "timestamp", "event", "review", "summary", "query") if name in frame.columns]
-        rows = frame.with_row_index("row").select("row", *names, is_positive=self.corpus.interactions.is_positive)
+        offered = [name for name in ("rating", "timestamp", "review", "summary", "query") if name in frame.columns]
+        is_positive = self.corpus.interactions.is_positive.alias("is_positive")
+        rows = frame.with_row_index("row").select("row", "user_id", "item_id", "position", "part", "event", *offered, is_positive)
         by_user = rows.filter(pl.col("user_id").is_in(asked)).sort("user_id", "position").partition_by("user_id", as_dict=True, maintain_order=True)
         return {user_id: _User(part, self.timelines.temporal) for (user_id,), part in by_user.items()}
 
@@ -95,7 +97,8 @@ def audit_examples(timelines: Timelines, held_out: Mapping[str, Sequence[HeldOut
             f"{task}: questions": len(examples), f"{task}: history events": sum(len(h.request.history) for h in examples),
             f"{task}: without a row": sum(h.row < 0 for h in examples),
         }
-        findings += [replace(finding, sentence=f"{task}: {finding.sentence}") for check in EXAMPLE_CHECKS for finding in [check(subject)] if finding is not None]
+        found = [check(subject) for check in EXAMPLE_CHECKS]
+        findings += [replace(finding, sentence=f"{task}: {finding.sentence}") for finding in found if finding is not None]
     return Audit(tuple(findings), checked)
 
 
@@ -114,7 +117,8 @@ def another_row(subject: HeldOutTask) -> Finding | None:
     """The row a question names is one of its user and of the item it asks for or about."""
     lost = sum(h.row >= 0 and h.request.user_id in subject.users for h in subject.held_out) - len(subject.placed)
     other = sum(told.item_id != (h.target if subject.family == "items" else h.request.item_id or told.item_id) for h, told in subject.placed)
-    return Finding.of("another_row", ERROR, lost + other, "questions name a row of the log that is of another user or item: their answers are not those of the log")
+    sentence = "questions name a row of the log that is of another user or item: their answers are not those of the log"
+    return Finding.of("another_row", ERROR, lost + other, sentence)
 
 
 def part_of_another(subject: HeldOutTask) -> Finding | None:
@@ -160,7 +164,8 @@ def foreign_event(subject: HeldOutTask) -> Finding | None:
 
 
 def target_in_prompt(subject: HeldOutTask) -> Finding | None:
-    """No field of a request (query, review, context) says the answer: the title of the item it asks for, the rating, the text to write, or the review of the very row it asks about."""
+    """No field of a request (query, review, context) says the answer: the title of the item it asks for, the rating, the text to write, or the review of the
+    very row it asks about."""
     told = {h.request.id: row for h, row in subject.placed}
     count = 0
     for h in subject.held_out:
@@ -172,12 +177,13 @@ def target_in_prompt(subject: HeldOutTask) -> Finding | None:
 
 
 def own_query(subject: HeldOutTask) -> Finding | None:
-    """Queries that users typed themselves, and of which more than OFTEN hold the title of the item they took: true, but any search by words finds it."""
+    """Queries that users typed themselves, where more than OFTEN hold the title of the item they took: true, but any search by words finds it."""
     if subject.family != "items":
         return None
     asked = [h for h, row in subject.placed if row.query and h.request.query == row.query]
     count = sum(_holds_title(subject, h.request.query, str(h.target)) for h in asked)
-    return Finding.of("own_query", WARNING, count if count > OFTEN * len(asked) else 0, f"of {len(asked)} queries in the users' own words hold the title of the item that is asked for")
+    sentence = f"of {len(asked)} queries in the users' own words hold the title of the item that is asked for"
+    return Finding.of("own_query", WARNING, count if count > OFTEN * len(asked) else 0, sentence)
 
 
 def summary_in_review(subject: HeldOutTask) -> Finding | None:
@@ -186,20 +192,22 @@ def summary_in_review(subject: HeldOutTask) -> Finding | None:
         return None
     asked = [h for h in subject.held_out if h.request.review and not h.request.item_id and len(str(h.target)) >= MIN_TEXT_CHARACTERS]
     count = sum(str(h.target).casefold() in h.request.review.casefold() for h in asked)
-    return Finding.of("summary_in_review", WARNING, count, f"of {len(asked)} texts of {MIN_TEXT_CHARACTERS} characters or more stand word for word in the review they are asked of")
+    sentence = f"of {len(asked)} texts of {MIN_TEXT_CHARACTERS} characters or more stand word for word in the review they are asked of"
+    return Finding.of("summary_in_review", WARNING, count, sentence)
 
 
 def context_tells_target(subject: HeldOutTask) -> Finding | None:
     """No column of the context fits the answers: among its values that come more than once, one answer each."""
     names = sorted({name for h in subject.held_out for name in h.request.context or {}})
     telling = [name for name in names if _determines([(h.request.context[name], h.target) for h in subject.held_out if name in (h.request.context or {})])]
-    return Finding.of("context_tells_target", ERROR, len(telling), f"columns of the context ({', '.join(telling)}) go with the answers one to one: they are made from them")
+    sentence = f"columns of the context ({', '.join(telling)}) go with the answers one to one: they are made from them"
+    return Finding.of("context_tells_target", ERROR, len(telling), sentence)
 
 
 def candidates(subject: HeldOutTask) -> Finding | None:
     """Candidates hold the target once, and nothing twice."""
     asked = [h for h in subject.held_out if h.request.candidates is not None]
-    wrong = sum(len(set(h.request.candidates)) != len(h.request.candidates) or (subject.family == "items" and h.target not in h.request.candidates) for h in asked)
+    wrong = sum(len(set(h.request.candidates)) != len(h.request.candidates) or h.target not in h.request.candidates for h in asked)
     return Finding.of("candidates", ERROR, wrong, "lists of candidates lack their target or hold an item twice")
 
 
@@ -273,8 +281,9 @@ def _says_answer(subject: HeldOutTask, h: HeldOut, text: str) -> bool:
     if subject.family == "items":
         return _holds_title(subject, text, str(h.target))
     if subject.family == "text":
-        # What review_summary asks of is the review itself: see summary_in_review.
-        return (h.request.item_id is not None or text != h.request.review) and len(str(h.target)) >= MIN_TEXT_CHARACTERS and str(h.target).casefold() in text.casefold()
+        if len(str(h.target)) < MIN_TEXT_CHARACTERS or (h.request.item_id is None and text == h.request.review):
+            return False  # where no item is named, the review itself is what is asked about: see summary_in_review
+        return str(h.target).casefold() in text.casefold()
     return subject.family == "rating" and said_rating(text) == float(h.target)
 
 
@@ -285,8 +294,10 @@ def _holds_title(subject: HeldOutTask, text: str, item_id: str) -> bool:
 
 def _shows_own_review(request: Request, told: Told | None) -> bool:
     """A question about an item that shows what its user wrote of it: not yet written when it is asked."""
-    shown = request.review or ""
-    return request.item_id is not None and told is not None and any(shown == text or len(text) >= MIN_REVIEW_CHARACTERS and text in shown for text in told.written if shown)
+    shown = request.review
+    if not shown or request.item_id is None or told is None:
+        return False
+    return any(shown == text or len(text) >= MIN_REVIEW_CHARACTERS and text in shown for text in told.written)
 
 
 def _determines(pairs: Sequence[tuple[str, str | float]]) -> bool:

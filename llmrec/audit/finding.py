@@ -15,7 +15,10 @@ ERROR, WARNING = "error", "warning"
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of leak: `count` cases, told in a sentence. `severity`: error where a result would be wrong, warning where it could profit from what is not the user's taste."""
+    """One kind of leak: `count` cases, told in a sentence.
+
+    severity: error where a result would be wrong, warning where it could profit from what is not the user's taste.
+    """
 
     kind: str
     severity: str

@@ -32,6 +32,7 @@ MIN_PIECE_CHARACTERS = 2  # single characters are in every alphabet
 OWN_TOKENIZER = 0.99  # of its pieces stand in the corpus: it was fitted there; one from elsewhere has many that do not
 FITTING_CODES = 0.98  # of the items have the codes nearest to their content
 TEXT_COLUMNS = ("review", "summary", "query")
+PROMPT_TEXTS = ("preamble", "event", "question")
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,19 @@ class ModelFolder:
             index=ItemIndex.load(folder),
             content=Content.load(folder / "content") if (folder / "content").is_dir() else None,
             pieces=tuple(_pieces(tokenizer)),
-            prompts=tuple(str(entry[name]) for entries in prompts for entry in entries for name in ("preamble", "event", "question") if entry.get(name)),
+            prompts=tuple(str(entry[name]) for entries in prompts for entry in entries for name in PROMPT_TEXTS if entry.get(name)),
         )
 
 
 def audit_model(model: ModelFolder, corpus: Corpus) -> Audit:
     """Looks for every leak of MODEL_CHECKS in what a model was made of, beside the corpus it is asked about.
 
-    `checked` counts its items and prompts, the terms of its content, and the pieces of its tokenizer (0 where that was not fitted on this corpus: nothing can be said of it).
+    `checked` counts its items and prompts, the terms of its content, and the pieces of its tokenizer (0 where that was not fitted on this corpus: nothing can
+    be said of it).
     """
     subject = Subject(model, corpus)
-    checked = {"items": len(model.item_ids), "prompts": len(model.prompts), "terms": len(model.content.terms) if model.content else 0, "pieces": len(subject.own_pieces)}
+    terms = len(model.content.terms) if model.content is not None else 0
+    checked = {"items": len(model.item_ids), "prompts": len(model.prompts), "terms": terms, "pieces": len(subject.own_pieces)}
     findings = [finding for check in MODEL_CHECKS for finding in [check(subject)] if finding is not None]
     return Audit(tuple(findings), checked)
 
@@ -118,10 +121,12 @@ def other_data(subject: Subject) -> Finding | None:
     """The model was made with this corpus, split in this way: with another it may have been trained on what it is asked."""
     card, corpus = subject.model.card, subject.corpus
     if card.get("data_hash") != corpus.data_hash:
-        return Finding("other_data", ERROR, 1, f"the model was made with other data (hash {card.get('data_hash')}) than this ({corpus.data_hash}): it may have been trained on what it is asked")
-    if "split" in card and _plain(card["split"]) != _plain(corpus.split):
-        return Finding("other_data", ERROR, 1, f"the model was made with another split ({_plain(card['split'])}) than this ({_plain(corpus.split)}): it may have been trained on what it is asked")
-    return None
+        other = f"other data (hash {card.get('data_hash')}) than this ({corpus.data_hash})"
+    elif "split" in card and _plain(card["split"]) != _plain(corpus.split):
+        other = f"another split ({_plain(card['split'])}) than this ({_plain(corpus.split)})"
+    else:
+        return None
+    return Finding("other_data", ERROR, 1, f"the model was made with {other}: it may have been trained on what it is asked")
 
 
 def chosen_on(subject: Subject) -> Finding | None:
@@ -133,19 +138,21 @@ def chosen_on(subject: Subject) -> Finding | None:
 
 
 def content_of_held_out(subject: Subject) -> Finding | None:
-    """The content vectors follow from what may be known of the items: the terms and their weights are those of titles, attributes and train reviews, and each item's vector is the one of its text."""
+    """The content vectors follow from what may be known of the items: the terms and their weights are those of titles, attributes and train reviews, and each
+    item's vector is the one of its text."""
     content = subject.model.content
-    if content is None or not subject.same_items:
+    if content is None or not content.terms or not subject.same_items:
         return None
     frequency = Counter(term for text in subject.item_texts for term in set(text_terms(text)))
     num = len(subject.item_texts)
     foreign = [term for term in content.terms if term not in frequency]
     idf = np.array([math.log((1 + num) / (1 + frequency[term])) + 1 for term in content.terms])
-    reweighed = int((np.abs(idf - content.idf) > 1e-4).sum()) - len(foreign)
+    known = np.array([term in frequency for term in content.terms], dtype=bool)
+    reweighed = int((known & (np.abs(idf - content.idf) > 1e-4)).sum())
     # Half a percent: the last digits differ between machines, another text differs by far more.
-    moved = int((np.abs(content.encode(subject.item_texts) - content.vectors).max(axis=1, initial=0.0) > 5e-3).sum()) if not foreign else 0
-    say = f"numbers of the content vectors do not follow from train ({len(foreign)} terms it does not hold, {max(0, reweighed)} terms with other weights, {moved} vectors that are not those of their items' texts)"
-    return Finding.of("content_of_held_out", ERROR, len(foreign) + max(0, reweighed) + moved, say)
+    moved = int((np.abs(content.encode(subject.item_texts) - content.vectors).max(axis=1, initial=0.0) > 5e-3).sum())
+    found = f"{len(foreign)} terms it does not hold, {reweighed} terms with other weights, {moved} vectors that are not those of their items' texts"
+    return Finding.of("content_of_held_out", ERROR, len(foreign) + reweighed + moved, f"numbers of the content vectors do not follow from train ({found})")
 
 
 def codes_of_other_content(subject: Subject) -> Finding | None:
@@ -164,11 +171,15 @@ def codes_of_other_content(subject: Subject) -> Finding | None:
             wrong |= used[distance.argmin(axis=1)] != index.codes[:, level]
             residual = residual - index.vectors[index.codes[:, level]]
     count = int(wrong.sum())
-    return Finding.of("codes_of_other_content", ERROR, count if count > (1 - FITTING_CODES) * len(index) else 0, f"of {len(index)} items have codes that do not follow from their content: they were made from something else")
+    sentence = f"of {len(index)} items have codes that do not follow from their content: they were made from something else"
+    return Finding.of("codes_of_other_content", ERROR, count if count > (1 - FITTING_CODES) * len(index) else 0, sentence)
 
 
 def codes_in_file_order(subject: Subject) -> Finding | None:
-    """Among items that share all but their last code, that code does not follow the first appearance in the log (for atomic codes: among all items). Codes in words are not numbered."""
+    """Among items that share all but their last code, that code does not follow the first appearance in the log (for atomic codes: among all items).
+
+    Codes in words are not numbered.
+    """
     index = subject.model.index
     if not index.new_tokens or not subject.same_items:
         return None
@@ -182,13 +193,15 @@ def codes_in_file_order(subject: Subject) -> Finding | None:
     num, groups, rho = ranked.select(pl.len(), pl.col("group").n_unique(), pl.corr("code", "moment")).collect().row(0)
     if num < 3 or rho is None or not math.isfinite(rho) or abs(rho) < 0.1 or abs(rho) * math.sqrt(num - groups) < 5:
         return None
-    return Finding("codes_in_file_order", ERROR, num, f"{num} items have codes in the order of their first appearance (rank correlation {rho:.2f}): a code tells the time")
+    sentence = f"{num} items have codes in the order of their first appearance (rank correlation {rho:.2f}): a code tells the time"
+    return Finding("codes_in_file_order", ERROR, num, sentence)
 
 
 def tokenizer_of_held_out(subject: Subject) -> Finding | None:
     """No piece of a tokenizer that was fitted on this corpus stands in held-out texts alone."""
     foreign = [piece for piece in subject.own_pieces if piece not in subject.known_words]
-    return Finding.of("tokenizer_of_held_out", ERROR, len(foreign), f"pieces of the tokenizer stand in held-out texts alone (such as {', '.join(map(repr, foreign[:3]))}): it was fitted on them")
+    sentence = f"pieces of the tokenizer stand in held-out texts alone (such as {', '.join(map(repr, foreign[:3]))}): it was fitted on them"
+    return Finding.of("tokenizer_of_held_out", ERROR, len(foreign), sentence)
 
 
 def prompt_of_held_out(subject: Subject) -> Finding | None:
@@ -205,7 +218,8 @@ def prompt_of_held_out(subject: Subject) -> Finding | None:
     told |= {text for text in written if len(text) >= MIN_REVIEW_CHARACTERS and text.split()[:1] and text.split()[0] in known and text in said}
     every_word = "\n".join(written)
     told |= {line for words in subject.model.prompts for line in map(str.strip, words.split("\n")) if len(line) >= MIN_REVIEW_CHARACTERS and line in every_word}
-    return Finding.of("prompt_of_held_out", ERROR, len(told), f"texts of held-out rows stand in the prompts (such as {min(told, default='')!r}): examples in prompts must be made up")
+    sentence = f"texts of held-out rows stand in the prompts (such as {min(told, default='')!r}): examples in prompts must be made up"
+    return Finding.of("prompt_of_held_out", ERROR, len(told), sentence)
 
 
 MODEL_CHECKS: tuple[Callable[[Subject], Finding | None], ...] = (
@@ -221,21 +235,22 @@ def popularity_of_all(popularity: np.ndarray, timelines: Timelines) -> Finding |
 
 
 def foreign_answers(path: Path, held_out: Sequence[HeldOut], *, model: str, model_hash: str, data_hash: str) -> Finding | None:
-    """A saved file of predictions holds this model's answers to these questions on this data: what it says of itself, its ids and its targets agree. `held_out`: as they were asked."""
+    """A saved file of predictions holds this model's answers to these questions on this data: what it says of itself, its ids and its targets agree."""
     about = pl.read_parquet_metadata(path)
     expected = {"model": model, "model_hash": model_hash, "data_hash": data_hash}
     other = [f"{name} {about.get(name)!r} for {value!r}" for name, value in expected.items() if about.get(name) != value]
     saved = pl.read_parquet(path, columns=["id", "target"])
     if saved["id"].to_list() != [h.request.id for h in held_out] or saved["target"].to_list() != [h.target for h in held_out]:
         other.append("other questions")
-    return Finding.of("foreign_answers", ERROR, len(other), f"things in {path.name} are not of this run ({', '.join(other)}): its answers are another model's, or to other questions")
+    sentence = f"things in {path.name} are not of this run ({', '.join(other)}): its answers are another model's, or to other questions"
+    return Finding.of("foreign_answers", ERROR, len(other), sentence)
 
 
 def model_hash(folder: Path) -> str:
     """16 hex digits that stand for what a model folder answers with: its weights, codes, words and prompts; not the copy of its base, nor its logs."""
     folder = Path(folder)
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and (path.suffix in (".safetensors", ".yaml", ".parquet") or path.name in ("recommender.json", "tokenizer.json"))]
-    parts = [(path.relative_to(folder).as_posix(), path) for path in files if path.relative_to(folder).parts[0] != "base"]
+    answering = [path for path in sorted(folder.rglob("*")) if path.suffix in (".safetensors", ".yaml", ".parquet") or path.name in ("recommender.json", "tokenizer.json")]
+    parts = [(path.relative_to(folder).as_posix(), path) for path in answering if path.relative_to(folder).parts[0] != "base"]
     return hashlib.sha256("".join(f"{name} {sha256(path)}\n" for name, path in parts).encode()).hexdigest()[:16]
 
 

@@ -20,7 +20,10 @@ THINGS = ["Guitar", "Drum", "Flute", "Cable", "Pedal", "Stand", "Violin", "Horn"
 
 @pytest.fixture(scope="session")
 def corpus() -> Corpus:
-    """60 users with 8 ratings of 100 items, each with a review and a summary; the last is test, the one before valid. Held-out reviews, and they alone, name the Quixotium."""
+    """60 users with 8 ratings of 100 items, each with a review and a summary; the last is test, the one before valid.
+
+    Held-out reviews, and they alone, name the Quixotium.
+    """
     rng = np.random.default_rng(0)
     rows = USERS * EVENTS
     places = np.tile(np.arange(EVENTS), USERS)
@@ -40,9 +43,12 @@ def corpus() -> Corpus:
     })
     ids = [f"i{n}" for n in rng.permutation(ITEMS)]
     titles = [f"{rng.choice(SOUNDS).title()} {rng.choice(THINGS)} Number {n}" for n in range(ITEMS)]
-    items = pl.DataFrame({"item_id": ids, "title": titles, "kind": [[str(x)] for x in rng.choice(THINGS, ITEMS)], "year": [[str(x)] for x in rng.integers(1990, 1996, ITEMS)]})
-    log = Interactions(frame, context=("hour",))
-    return Corpus("clean", log, Catalog(items), rating_scale=(1.0, 2.0, 3.0, 4.0, 5.0), like_threshold=4.0, split={"rule": "leave_one_out", "temporal": True}, data_hash="0123456789abcdef")
+    kinds, years = ([[str(value)] for value in values] for values in (rng.choice(THINGS, ITEMS), rng.integers(1990, 1996, ITEMS)))
+    catalog = Catalog(pl.DataFrame({"item_id": ids, "title": titles, "kind": kinds, "year": years}))
+    return Corpus(
+        "clean", Interactions(frame, context=("hour",)), catalog, rating_scale=(1.0, 2.0, 3.0, 4.0, 5.0), like_threshold=4.0,
+        split={"rule": "leave_one_out", "temporal": True}, data_hash="0123456789abcdef",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -103,7 +103,8 @@ def test_the_earlier_rows_of_the_event_asked_about_are_part_of_it():
 def test_a_rating_from_after_the_question(timelines):
     # u rates A with 2, then with 5; a question between the two shows the 5.
     rows = [("u", "A", 2.0, "train"), ("u", "B", 3.0, "test"), ("u", "A", 5.0, "test")]
-    frame = pl.DataFrame(rows, schema=["user_id", "item_id", "rating", "part"], orient="row").with_columns(event=pl.lit("rating"), position=pl.int_range(3), timestamp=pl.Series([0.0, 1.0, 2.0]))
+    frame = pl.DataFrame(rows, schema=["user_id", "item_id", "rating", "part"], orient="row")
+    frame = frame.with_columns(event=pl.lit("rating"), position=pl.int_range(3), timestamp=pl.Series([0.0, 1.0, 2.0]))
     catalog = Catalog(pl.DataFrame({"item_id": [*"AB"], "title": [*"AB"]}))
     small = Timelines.of(Corpus("two", Interactions(frame), catalog, rating_scale=(2.0, 3.0, 5.0)))
     asked = questions(small, "rating")
@@ -119,7 +120,7 @@ def test_an_event_of_somebody_else(timelines):
 
 
 def test_a_question_without_a_row_is_held_to_its_own_time(timelines):
-    asked = [HeldOut(Request(id="a", task="next_item", history=(Event("i1", timestamp=10.0),), timestamp=9.0), "i2"), HeldOut(Request(id="b", task="next_item", history=(Event("i1", timestamp=8.0),), timestamp=9.0), "i2")]
+    asked = [HeldOut(Request(id=str(time), task="next_item", history=(Event("i1", timestamp=time),), timestamp=9.0), "i2") for time in (10.0, 8.0)]
     audit = audit_examples(timelines, {"next_item": asked}, "test")
     assert [(finding.kind, finding.count) for finding in audit.findings] == [("future_event", 1)]
     assert audit.checked["next_item: without a row"] == 2

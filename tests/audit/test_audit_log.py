@@ -132,7 +132,8 @@ def test_a_catalogue_in_the_order_of_first_appearance():
 
 def with_attribute(corpus, values):
     """values: item_id -> one word."""
-    return replace(corpus, catalog=Catalog(corpus.catalog.frame.with_columns(told=pl.Series([[values[item_id]] if item_id in values else [] for item_id in corpus.catalog.item_ids], dtype=pl.List(pl.String)))))
+    told = pl.Series([[values[item_id]] if item_id in values else [] for item_id in corpus.catalog.item_ids], dtype=pl.List(pl.String))
+    return replace(corpus, catalog=Catalog(corpus.catalog.frame.with_columns(told=told)))
 
 
 @pytest.mark.parametrize("figure", [pl.len(), pl.col("user_id").n_unique(), pl.col("rating").mean().round(2), pl.col("rating").mean().round(1)])

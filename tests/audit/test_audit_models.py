@@ -49,6 +49,11 @@ def test_a_step_chosen_on_test_counts_only_if_one_was_chosen(model, corpus):
     assert kinds(replace(model, card={**model.card, "valid": {}, "valid_part": None}), corpus) == {}
 
 
+def test_vectors_of_a_neural_encoder_have_no_terms_to_judge_by(model, corpus):
+    content = replace(model.content, terms=(), idf=np.zeros(0, np.float32), components=np.zeros((0, 0), np.float16))
+    assert kinds(replace(model, content=content), corpus) == {}
+
+
 @pytest.mark.parametrize("scheme", ["atomic", "semantic"])
 def test_content_of_all_reviews(bare, model_of, all_train, scheme):
     leaky = model_of(bare, scheme=scheme, fitted_on=all_train(bare))
@@ -165,7 +170,8 @@ def test_a_saved_folder_says_what_it_was_made_of(toy_parts, toy_corpus, toy_toke
     content = toy_parts.content
     card = {"data_hash": toy_corpus.data_hash, "split": dict(toy_corpus.split)}
     save_recommender(
-        tmp_path, model=toy_parts.model, tokenizer=toy_tokenizer, index=toy_parts.index, composer=toy_parts.composer, templates=toy_parts.templates, content=content, card=card, kind="base",
+        tmp_path, model=toy_parts.model, tokenizer=toy_tokenizer, index=toy_parts.index, composer=toy_parts.composer, templates=toy_parts.templates,
+        content=content, card=card, kind="base",
     )
     model = ModelFolder.load(tmp_path)
     assert model.item_ids == toy_corpus.catalog.item_ids

@@ -34,7 +34,8 @@ class Leaky(type(TASKS["rating"])):
 
 
 def evaluated(corpus, folder, tasks=TASKS, baselines={}):
-    return evaluate_suite(Suite(tasks=("rating",), resamples=10), Timelines.of(corpus), {"ours": Mean()}, tasks=tasks, baselines=baselines, folder=folder, hashes={"ours": "m"})
+    suite = Suite(tasks=("rating",), resamples=10)
+    return evaluate_suite(suite, Timelines.of(corpus), {"ours": Mean()}, tasks=tasks, baselines=baselines, folder=folder, hashes={"ours": "m"})
 
 
 def test_questions_answers_and_popularity_are_audited(toy_corpus, tmp_path):
@@ -77,7 +78,8 @@ def saved(toy_parts, toy_corpus, toy_tokenizer, tmp_path):
     write_manifest(tmp_path / "corpus", replace(toy_corpus, report={"audit": audit_log(toy_corpus).to_json()}))
     (tmp_path / "model").mkdir()
     save_recommender(
-        tmp_path / "model", model=toy_parts.model, tokenizer=toy_tokenizer, index=toy_parts.index, composer=toy_parts.composer, templates=toy_parts.templates, content=toy_parts.content,
+        tmp_path / "model", model=toy_parts.model, tokenizer=toy_tokenizer, index=toy_parts.index, composer=toy_parts.composer, templates=toy_parts.templates,
+        content=toy_parts.content,
         card={"data_hash": Corpus.load(tmp_path / "corpus").data_hash, "split": dict(toy_corpus.split)}, kind="base",
     )
     return tmp_path

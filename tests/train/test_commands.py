@@ -220,6 +220,19 @@ def test_a_validation_metric_that_is_none_is_refused_before_the_first_step(refus
         assert code == 3 and words in said and not (tmp_path / "base.run").exists()
 
 
+@pytest.mark.slow
+def test_a_metric_of_a_task_that_is_not_trained_chooses_no_step(corpus, tmp_path, caplog, monkeypatch):
+    """Every answer would be a refusal, and the first step the best."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)  # the handlers of this process stay its own
+    shared = ["--config", "tiny", *FAST, f"data.corpus={corpus}", "pretrain.max_steps=4", "pretrain.validation.every_epochs=0.01"]
+    assert pretrain.main([*shared, f"output={tmp_path / 'base'}"]) == 0
+    assert finetune.main([*shared, f"output={tmp_path / 'model'}", f"model.base={tmp_path / 'base'}", "tasks={rating: 1}", "finetune.max_steps=3"]) == 0
+    assert "no validation: next_item is not among the trained tasks (rating)" in caplog.text
+    about = json.loads((tmp_path / "model" / "recommender.json").read_text())
+    assert about["valid"] == {} and about["steps"] == 3 and about["tasks"] == ["rating"]
+
+
 def test_a_checkpoint_of_other_settings_is_refused_with_both_values(refused, corpus, tmp_path):
     arguments = [f"data.corpus={corpus}", f"output={tmp_path / 'base'}", "pretrain.max_steps=2", "pretrain.tasks={next_item: 1}"]
     from train.checkpoint import Checkpoints, Progress
