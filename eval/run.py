@@ -21,6 +21,12 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     # Intermixed: settings may stand before, between and after the flags.
     options = parser().parse_intermixed_args(given)
+    if options.config is not None and options.suite is not None and "=" in options.suite:
+        options.settings.insert(0, options.suite)
+        options.suite = None
+    if (options.suite is None) == (options.config is None):
+        parser().error("name one suite, as SUITE or with --config: standard, or the path of a YAML file")
+    options.suite = options.suite or options.config
 
     # After the arguments are read: --help must answer without torch or polars.
     from llmrec.audit.finding import ERROR, combined_hash
@@ -82,7 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m eval.run", description="Evaluates trained models beside their baselines.")
-    parser.add_argument("suite", metavar="SUITE", help="the name of a suite in eval/suites, or the path of a YAML file")
+    parser.add_argument("suite", metavar="SUITE", nargs="?", help="the name of a suite in eval/suites, or the path of a YAML file")
+    parser.add_argument("--config", metavar="NAME_OR_PATH", help="the suite, as the training commands take it")
     overrides = "overrides of the suite's settings, such as data.corpus=DIR, tasks=next_item,rating, limit=1000, seed=1, part=valid"
     parser.add_argument("settings", metavar="key=value", nargs="*", help=overrides)
     parser.add_argument("--model", metavar="RUN", type=Path, action="append", required=True, help="the folder of a trained model; may be given more than once")

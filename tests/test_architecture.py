@@ -17,14 +17,14 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "answers": 0, "assets": 0, "bases": 0, "interactions": 0, "metrics": 0, "plots": 0, "publishing": 0, "simulation": 0, "templates": 0, "vocabulary": 0,
     "words": 0,
-    "config": 1, "content": 1, "evidence": 1, "indexing": 1, "model": 1, "predictions": 1, "queries": 1, "readers": 1, "splits": 1, "timelines": 1,
+    "config": 1, "content": 1, "encoders": 1, "evidence": 1, "indexing": 1, "model": 1, "predictions": 1, "queries": 1, "readers": 1, "splits": 1, "timelines": 1,
     "baselines": 2, "composer": 2, "decoding": 2, "exam": 2, "launch": 2,
     "evaluation": 3, "tasks": 3,
     "audit": 4, "mixture": 4, "objective": 4, "recommender": 4, "report": 4,
     "generate": 5, "prepare": 5, "train": 5, "eval": 5,
 }
 # May import torch and what needs it when they are loaded; nobody else reaches it, whatever way the imports go.
-STARRED = {"bases", "decoding", "mixture", "model", "objective", "recommender", "train"}
+STARRED = {"bases", "decoding", "encoders", "mixture", "model", "objective", "recommender", "train"}
 TORCH = {"torch", "transformers", "peft", "accelerate", "safetensors.torch"}
 
 # Imports of the same floor, outside one's own package.
@@ -43,6 +43,7 @@ LATE_IMPORTS = {
     ("train.finetune", "main"): "--help answers without torch",
     ("train.loop", "Journal.__init__"): "tensorboard, for runs that write it",
     ("eval.run", "main"): "--help answers without torch and polars",
+    ("eval.recheck", "main"): "an optional library, and --help answers without polars",
     ("eval.show", "main"): "--help answers without torch and polars",
 }
 # Comparisons with a word that is also a task's name; what is compared, as it is written. A `family` is one of metrics, not a task.

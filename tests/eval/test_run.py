@@ -14,6 +14,7 @@ import pytest
 
 from eval.null_run import null_fault
 from eval.suite import NullRunError, Suite, evaluate_suite
+from eval.run import main
 from llmrec.baselines.popularity import Random
 from llmrec.exam import Exam
 from llmrec.interactions import Catalog, Corpus, Event, Interactions
@@ -272,3 +273,16 @@ def test_help_answers_at_once_without_heavy_imports():
     assert done.returncode == 0 and "key=value" in done.stdout
     assert not re.search(r"\b(torch|polars|numpy|transformers)$", done.stderr, re.MULTILINE)
     assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize("words", [["standard"], ["--config", "standard"]])
+def test_the_suite_is_named_either_way(words, tmp_path, capsys):
+    assert main([*words, f"data.corpus={tmp_path / 'none'}", "--model", str(tmp_path / "gone"), "--out", str(tmp_path / "out")]) == 4
+    assert "gone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["standard", "--config", "standard"]])
+def test_no_suite_or_two_are_refused(words, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--model", "m", "--out", str(tmp_path)])
+    assert ended.value.code == 2 and "one suite" in capsys.readouterr().err
