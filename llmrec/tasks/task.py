@@ -228,6 +228,8 @@ class BoundQuestions(BoundTask):
         space = composer.space_for(self.task.space, template.language)
         head = len(composer.head(template))
         for number in numbers:
+            if example.num_tokens > 2 * composer.max_prompt_tokens:
+                break  # one long example would make every packed row as long
             if self.timelines.temporal and self.task.reads_history:
                 seen = int(np.searchsorted(places, self.train.place[number]))  # events before the question's place
                 attach = ends[seen - 1] if seen else head
@@ -252,8 +254,8 @@ class BoundQuestions(BoundTask):
         if self.timelines.temporal:
             last = rng.choice(numbers)
             near = numbers[self.train.place[numbers] <= self.train.place[last]]
-            chosen = np.append(rng.permutation(near[near != last])[: limit - 1], last)
-            return np.arange(start, self.train.place[last]), np.sort(chosen)
+            chosen = np.append(last, rng.permutation(near[near != last])[: limit - 1])
+            return np.arange(start, self.train.place[last]), chosen
         # No order: a question may see every other train event. A quarter of them is asked about, so that the history stays about as long as in use.
         chosen = rng.permutation(numbers)[: min(limit, max(1, len(numbers) // 4))]
         hidden = set(self.train.item[chosen].tolist())

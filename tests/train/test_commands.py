@@ -95,14 +95,22 @@ def test_one_process_where_two_are_meant_is_no_silent_half(corpus, tmp_path, lau
 # --- stopped -----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_stopped_goes_on_by_the_same_command_to_the_same_bits(corpus, tmp_path, number):
+@pytest.fixture(scope="module")
+def unbroken(corpus, tmp_path_factory):
+    """A run with every dropout there is: how it is launched, and what it left."""
+    folder = tmp_path_factory.mktemp("unbroken") / "base"
     arguments = [
-        "train.pretrain", "--config", "tiny", *FAST, f"data.corpus={corpus}", "pretrain.max_steps=160", "pretrain.epochs=1000", "pretrain.batch_tokens=1024", "checkpoint_steps=15",
+        "train.pretrain", "--config", "tiny", *FAST, f"data.corpus={corpus}", "pretrain.max_steps=100", "pretrain.epochs=1000", "checkpoint_steps=15",
         "model.embedding_dropout=0.2", "model.residual_dropout=0.2", "model.attention_dropout=0.1",
     ]
-    run(PLAIN, *arguments, f"output={tmp_path / 'unbroken'}")
+    run(PLAIN, *arguments, f"output={folder}")
+    return arguments, folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_stopped_goes_on_by_the_same_command_to_the_same_bits(unbroken, tmp_path, number):
+    arguments, whole = unbroken
     process = subprocess.Popen([*PLAIN, *arguments, f"output={tmp_path / 'stopped'}"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment())
     log = tmp_path / "stopped.run" / "log.jsonl"
     deadline = time.monotonic() + 120
@@ -119,9 +127,9 @@ def test_a_run_that_is_stopped_goes_on_by_the_same_command_to_the_same_bits(corp
         assert "the same command goes on from here" in talk
     done = run(PLAIN, *arguments, f"output={tmp_path / 'stopped'}")
     assert "resuming at step" in done.stderr and not (tmp_path / "stopped.run").exists()
-    assert losses(tmp_path / "stopped") == losses(tmp_path / "unbroken")
+    assert losses(tmp_path / "stopped") == losses(whole)
     for name in ("model.safetensors", "item_rows.safetensors"):
-        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
+        assert (tmp_path / "stopped" / name).read_bytes() == (whole / name).read_bytes()
 
 
 # --- what is wrong -----------------------------------------------------------------------------------------------------------------
