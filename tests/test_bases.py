@@ -7,6 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+import llmrec.bases
 from llmrec.bases import Base, add_residual_dropout, create_base, decoder_layers, load_base, load_lm, start_and_end, train_tokenizer
 
 HARD = ["The Silver Lake", "夏天的海，下雨了。", "naïve café – 100 %", "😀👍🏽 ok", "  two  spaces ", "\ttab", "ÀÉÎ 한국어 ภาษา", "a" * 300, "007 3.14", "<s> </s> <unk>"]
@@ -136,8 +137,6 @@ def test_code_that_comes_with_a_model_is_not_run(folder, tmp_path):
 
 
 def test_a_tokenizer_without_its_fast_form_is_refused(folder, monkeypatch):
-    import llmrec.bases
-
     class Slow:
         is_fast = False
 

@@ -7,6 +7,8 @@ import yaml
 
 from llmrec.assets import folder_of
 from llmrec.config import Settings, find_config, load_settings
+from llmrec.tasks import OBJECTIVES, TASKS
+from train.setup import settings_yaml
 
 GIVEN = ["data.corpus=corpora/mine", "output=runs/mine"]
 SHIPPED = sorted(path.stem for path in (folder_of("train") / "configs").glob("*.yaml"))
@@ -45,8 +47,6 @@ def test_a_shipped_config_loads_and_opens_with_how_it_is_run(name):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_config_names_tasks_and_metrics_there_are(name):
-    from llmrec.tasks import OBJECTIVES, TASKS
-
     settings = load_settings(name, GIVEN)
     for phase in (settings.pretrain, settings.finetune):
         assert set(phase.tasks) <= set(OBJECTIVES)
@@ -154,8 +154,6 @@ def test_a_config_that_is_not_there_is_named_with_the_shipped_ones():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_resolved_settings_read_back_the_same(config, name):
-    from train.setup import settings_yaml
-
     settings = load_settings(name, [*GIVEN, "tasks={next_item: 0.3, click: 0.7}", "data.corpus=körpora/我的", "model.lora.targets=[q_proj]", "finetune.max_steps=null"])
     path = config(settings_yaml(settings))
     assert load_settings(path, []) == settings

@@ -1,6 +1,7 @@
 """The event log and the catalogue: what they must hold, and a corpus that reads back as it was written or not at all."""
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -94,8 +95,6 @@ def test_the_manifest_counts_what_the_files_hold(saved):
 
 
 def test_the_same_data_has_the_same_hash_and_other_data_another(toy_corpus, saved, tmp_path):
-    from dataclasses import replace
-
     hashes = [Corpus.load(saved).data_hash]
     for name, corpus in {"same": toy_corpus, "other": replace(toy_corpus, catalog=Catalog(toy_corpus.catalog.frame.with_columns(title=pl.lit("x"))))}.items():
         (tmp_path / name).mkdir()

@@ -9,6 +9,7 @@ import torch
 from llmrec.answers import ITEMS, TEXT
 from llmrec.composer import Answer, Example, Strand
 from llmrec.mixture import Mixture, pack
+from llmrec.objective import Objective
 
 SHARES = {"next_item": 0.5, "rating": 0.25, "explanation": 0.25}
 
@@ -74,8 +75,6 @@ def test_the_processes_of_a_step_share_the_examples_of_one(parts, world):
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
 def test_more_processes_than_units_change_no_loss(parts):
     """A process without a unit of its own adds nothing: neither to a sum nor to a count."""
-    from llmrec.objective import Objective
-
     few = mixture(parts, {"next_item": 1.0}, batch_tokens=64)
     count = few.units_per_step["next_item"]
     objective = Objective(parts.model.eval(), spaces=few.spaces, num_tasks=1)

@@ -18,9 +18,8 @@ import llmrec
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("llmrec", "prompts", "train", "eval")
 IMPORTED_AS = {"scikit-learn": "sklearn", "PyYAML": "yaml", "ir-measures": "ir_measures"}
-# Not imported by us: the libraries above them load these by themselves. protobuf and sentencepiece's model format: transformers, to read it; datasets: its
-# table of hub files; tensorboard: torch.utils.tensorboard.
-INDIRECT = {"protobuf", "tensorboard", "datasets"}
+INDIRECT = {"protobuf", "tensorboard"}
+"""Loaded for us by others: protobuf by transformers, which reads SentencePiece's models with it; tensorboard by torch.utils.tensorboard."""
 
 
 def project():

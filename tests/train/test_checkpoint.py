@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 import train.checkpoint
-from llmrec.launch import CheckpointError
+from llmrec.launch import CheckpointError, guarded
 from train.checkpoint import Checkpoints, Progress, restore_moments
 
 SETTINGS = {"seed": 0, "finetune.learning_rate": 1e-3, "finetune.tasks": {"next_item": 1.0}, "data_hash": "abc"}
@@ -180,10 +181,6 @@ def test_a_fault_at_any_file_operation_leaves_a_usable_checkpoint(run, tmp_path,
 
 def test_a_full_disk_ends_with_its_own_exit_code(run, capsys, monkeypatch):
     """safetensors reports a full disk in an error of its own, which is no OSError."""
-    from safetensors import SafetensorError
-
-    from llmrec.launch import guarded
-
     def full(tensors, path):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 

@@ -11,9 +11,15 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
+from torch import nn
 
-from llmrec.interactions import Interactions
+from llmrec.config import load_settings
+from llmrec.interactions import Corpus, Interactions
 from train import finetune, pretrain
+from train.checkpoint import Checkpoints, Progress
+from train.loop import start
+from train.setup import fingerprint_of
 
 ROOT = Path(__file__).parents[2]
 PLAIN = [sys.executable, "-m"]
@@ -243,14 +249,6 @@ def test_a_metric_of_a_task_that_is_not_trained_chooses_no_step(corpus, tmp_path
 
 def test_a_checkpoint_of_other_settings_is_refused_with_both_values(refused, corpus, tmp_path):
     arguments = [f"data.corpus={corpus}", f"output={tmp_path / 'base'}", "pretrain.max_steps=2", "pretrain.tasks={next_item: 1}"]
-    from train.checkpoint import Checkpoints, Progress
-    from train.loop import start
-    from train.setup import fingerprint_of
-    from llmrec.config import load_settings
-    from llmrec.interactions import Corpus
-    import torch
-    from torch import nn
-
     settings = load_settings("tiny", [*FAST, *arguments])
     model = nn.Linear(2, 2)
     optimizer = torch.optim.AdamW(model.parameters())
