@@ -17,7 +17,7 @@ from torch import Tensor
 from llmrec.answers import TEXT
 from llmrec.composer import Composer, Example, Strand
 from llmrec.tasks.task import BoundTask
-from llmrec.templates import PromptTemplate, choose
+from llmrec.templates import BARE, PromptTemplate, choose
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,15 @@ class Mixture:
         bound = self.bound[name]
         cycle, place = divmod(index, len(bound))
         rng = np.random.default_rng([self.seed, self.tasks[name], index])
-        template = self.templates[name][int(rng.integers(len(self.templates[name])))]
+        template = self._wording(name, rng)
         return bound.example(int(self._order(name, cycle)[place]), self.composer, template, rng)
+
+    def _wording(self, name: str, rng: np.random.Generator) -> PromptTemplate:
+        """Any wording of a task; the bare one, where there is one, half of the time: it is what a finished model answers in unless asked otherwise, and the cheapest."""
+        templates = self.templates[name]
+        if templates[0].name == BARE and rng.random() < 0.5:
+            return templates[0]
+        return templates[int(rng.integers(len(templates)))]
 
     def _shuffle(self, name: str, cycle: int) -> np.ndarray:
         return np.random.default_rng([self.seed, 1_000 + self.tasks[name], cycle]).permutation(len(self.bound[name]))
@@ -198,7 +205,7 @@ class Mixture:
         rng = np.random.default_rng([self.seed, 2_000])
         sizes = []
         for unit in rng.integers(len(bound), size=64):
-            template = self.templates[name][int(rng.integers(len(self.templates[name])))]
+            template = self._wording(name, rng)
             example = bound.example(int(unit), self.composer, template, rng)
             sizes.append(example.num_tokens if example is not None else 0)
         return max(1.0, float(np.mean(sizes)))

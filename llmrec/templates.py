@@ -19,6 +19,9 @@ EVENT_FIELDS = ("code", "rating", "context", "gap", "title")
 BEFORE_CODE = ("context", "gap")
 """The fields that may stand before an event's code: they are known before the item is."""
 
+BARE = "bare"
+"""The name of a wording without words: codes and answers alone."""
+
 _KEYS = ("name", "language", "preamble", "event", "question", "split")
 
 

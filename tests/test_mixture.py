@@ -210,3 +210,11 @@ def test_a_task_without_a_single_unit_is_refused_by_name(parts):
 
     with pytest.raises(ValueError, match="'rating' finds nothing to train on"):
         Mixture({"rating": Nothing()}, {"rating": parts.templates["rating"]}, parts.composer, {"rating": 1.0}, batch_tokens=100, row_tokens=50, languages=["en"], seed=0)
+
+
+def test_half_of_a_tasks_examples_are_bare(toy_parts):
+    """The wording a finished model answers in must not be one of many in training."""
+    mixture = toy_parts.mixture
+    drawn = [mixture._wording("next_item", np.random.default_rng(n)).name for n in range(400)]
+    assert 170 < drawn.count("bare") < 270 and len(set(drawn)) == 21
+    assert set(mixture._wording("search", np.random.default_rng(n)).name for n in range(400)) == {t.name for t in mixture.templates["search"]}

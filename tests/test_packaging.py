@@ -18,8 +18,8 @@ import llmrec
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("llmrec", "prompts", "train", "eval")
 IMPORTED_AS = {"scikit-learn": "sklearn", "PyYAML": "yaml", "ir-measures": "ir_measures"}
-INDIRECT = {"protobuf", "tensorboard"}
-"""Loaded for us by others: protobuf by transformers, which reads SentencePiece's models with it; tensorboard by torch.utils.tensorboard."""
+INDIRECT = {"protobuf", "tensorboard", "datasets"}
+"""Not imported by us: protobuf is loaded by transformers, which reads SentencePiece's models with it, tensorboard by torch.utils.tensorboard; datasets belongs to every installation by decision."""
 
 
 def project():

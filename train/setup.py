@@ -34,7 +34,7 @@ from llmrec.objective import Objective
 from llmrec.publishing import check_free, publish
 from llmrec.recommender import Recommender, audit_hash, prompt_room, save_recommender, vocabulary_of
 from llmrec.tasks import OBJECTIVES, TASKS
-from llmrec.templates import PromptTemplate, load_templates
+from llmrec.templates import BARE, PromptTemplate, load_templates
 from llmrec.timelines import Timelines
 
 from .checkpoint import Checkpoints
@@ -59,7 +59,7 @@ def templates_of(task: str) -> tuple[PromptTemplate, ...]:
 
 def bare(templates: Sequence[PromptTemplate]) -> tuple[PromptTemplate, ...]:
     """The template without words, where there is one, else all: codes are learned before any wording is."""
-    return tuple(t for t in templates if t.name == "bare") or tuple(templates)
+    return tuple(t for t in templates if t.name == BARE) or tuple(templates)
 
 
 def offered_tasks(wanted: Mapping[str, float], corpus: Corpus) -> dict[str, float]:
