@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from llmrec.assets import folder_of
-from llmrec.tasks import OBJECTIVES
+from llmrec.tasks import OBJECTIVES, TASKS
 from llmrec.templates import choose, load_templates, save_templates
 
 GOOD = {"name": "a", "language": "en", "preamble": "Rated:", "event": " {code} {rating}", "question": " Stars for {code}:"}
@@ -61,3 +61,13 @@ def test_unseen_wordings_are_kept_apart():
     seen, unseen = (choose(templates, "zh", unseen=u) for u in (False, True))
     assert len(seen) >= 10 and len(unseen) == 2 and not set(seen) & set(unseen)
     assert choose(templates, "fr", unseen=False)[0].language == "en"
+
+
+def test_no_two_tasks_of_one_answer_space_ask_in_the_same_words():
+    """Asked the same, click and purchase would be answered the same: the mean of both rates."""
+    asked = {}
+    for name, task in TASKS.items():
+        if task.required:
+            for t in load_templates(folder_of("prompts") / f"{name}.yaml", required=task.required, offered=task.offered):
+                words = (task.space, t.language, t.preamble, t.event, t.question)
+                assert asked.setdefault(words, name) == name, f"{name} asks as {asked[words]} does: {t.name}"
