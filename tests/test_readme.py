@@ -28,7 +28,7 @@ def test_every_reader_index_and_config_named_exists():
     named = re.search(r"reads (.*?); `--help`", README, re.DOTALL).group(1)
     assert re.findall(r"`([\w-]+)`", named) == list(READERS)
     assert set(re.findall(r"`index=(\w+)`|`(semantic|title)` \(", README)) and all(name in README for name in INDEXES)
-    for name in set(re.findall(r"--config (\S+)", README)):
+    for name in set(re.findall(r"--config ([\w-]+)", README)):
         assert find_config(name).is_file()
     assert "sasrec" in BASELINES
 
