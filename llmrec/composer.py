@@ -62,9 +62,13 @@ class Example:
 
 
 class Prompt(NamedTuple):
-    """A prompt that ends where an answer of `space` begins. skipped: items of the history the catalogue does not hold.   shown: how many of its newest events fit."""
+    """A prompt that ends where an answer of `space` begins. trunk: how many of its tokens are the history, which other questions may share.
+
+    skipped: items of the history the catalogue does not hold.   shown: how many of its newest events fit.
+    """
 
     tokens: list[int]
+    trunk: int
     space: str
     skipped: int
     shown: int
@@ -100,29 +104,30 @@ class Composer:
         """The start token and the preamble."""
         return [self.vocabulary.start, *self.vocabulary.template(template.preamble)] if template.preamble else [self.vocabulary.start]
 
-    def trunk(self, template: PromptTemplate, events: Sequence[Event], *, learn: Sequence[bool] | None = None, room: int = 0) -> tuple[Strand, list[int]]:
+    def trunk(self, template: PromptTemplate, events: Sequence[Event], *, learn: str | None = None, room: int = 0) -> tuple[Strand, list[int]]:
         """The preamble and the newest events that fit, leaving `room` tokens; with where each event ends.
 
-        learn: which events' codes are answers that take loss. The list of ends has one entry per event of `events`, 0 for one that was cut.
+        learn: what in each event is an answer that takes loss: ITEMS, its code; RATING, its rating. The list of ends has one entry per event of `events`, 0 for one that was cut.
         """
         head = self.head(template)
-        written: list[tuple[list[int], int]] = []
+        written: list[tuple[list[int], dict[str, int]]] = []
         budget = self.max_prompt_tokens - len(head) - room
         for number in range(len(events) - 1, -1, -1):
-            tokens, slot = self._event(template, events[number], events[number - 1] if number else None)
+            tokens, slots = self._event(template, events[number], events[number - 1] if number else None)
             if len(tokens) > budget:
                 break
             budget -= len(tokens)
-            written.append((tokens, slot))
+            written.append((tokens, slots))
         strand = Strand(head)
         cut = len(events) - len(written)
         ends = [0] * cut
-        for number, (tokens, slot) in enumerate(reversed(written), start=cut):
+        for number, (tokens, slots) in enumerate(reversed(written), start=cut):
             start = len(strand.tokens)
             strand.tokens.extend(tokens)
-            if learn is not None and learn[number]:
-                row = self._rows[events[number].item_id]
-                strand.answers.append(Answer(start + slot, start + slot + len(self._codes[row]), ITEMS, row))
+            if learn in slots:
+                row = self._rows[events[number].item_id] if learn == ITEMS else self.spaces[RATING].rows[number_label(self._on_scale(events[number].rating))]
+                length = len(self._codes[row]) if learn == ITEMS else int(self.spaces[RATING].trie.lengths[row])
+                strand.answers.append(Answer(start + slots[learn], start + slots[learn] + length, learn, row))
             ends.append(len(strand.tokens))
         return strand, ends
 
@@ -144,7 +149,7 @@ class Composer:
         events = [e for e in request.history if e.item_id in self._rows]
         tail = self.question(template, request) if template.question else self._before_code(template, request.context, request.timestamp, events[-1] if events else None)
         strand, ends = self.trunk(template, events, room=len(tail))
-        return Prompt(strand.tokens + tail, space, len(request.history) - len(events), sum(end > 0 for end in ends))
+        return Prompt(strand.tokens + tail, len(strand.tokens), space, len(request.history) - len(events), sum(end > 0 for end in ends))
 
     def question(self, template: PromptTemplate, request: Request) -> list[int]:
         """The tokens of a template's question, its fields filled from the request."""
@@ -162,10 +167,10 @@ class Composer:
                 tokens.extend(self.vocabulary.quote(getattr(request, name) or ""))
         return tokens
 
-    def _event(self, template: PromptTemplate, event: Event, previous: Event | None) -> tuple[list[int], int]:
-        """The tokens of one event, and where among them its code begins."""
+    def _event(self, template: PromptTemplate, event: Event, previous: Event | None) -> tuple[list[int], dict[str, int]]:
+        """The tokens of one event, and where among them its code (ITEMS) and its rating (RATING) begin."""
         tokens = self._before_code(template, event.context, event.timestamp, previous)
-        slot = len(tokens)
+        slots = {ITEMS: len(tokens)}
         row = self._rows[event.item_id]
         tokens.extend(self._codes[row])
         after = False
@@ -175,6 +180,7 @@ class Composer:
             elif text is not None:
                 tokens.extend(self.vocabulary.template(text))
             elif name == "rating" and event.rating is not None:
+                slots[RATING] = len(tokens)
                 tokens.extend(self._rating(event.rating))
             elif name == "title":
                 tokens.extend(self.vocabulary.quote(self.catalog.titles[row]))
@@ -182,7 +188,7 @@ class Composer:
                 tokens.extend(self._context(event.context))
             elif name == "gap":
                 tokens.extend(self._gap(template, event.timestamp, previous))
-        return tokens, slot
+        return tokens, slots
 
     def _before_code(self, template: PromptTemplate, context: Mapping[str, str] | None, timestamp: float | None, previous: Event | None) -> list[int]:
         tokens: list[int] = []
@@ -200,11 +206,16 @@ class Composer:
     def _context(self, context: Mapping[str, str] | None) -> tuple[int, ...]:
         return self.vocabulary.quote(", ".join(context.values())) if context else ()
 
-    def _rating(self, rating: float) -> tuple[int, ...]:
+    def _rating(self, rating: float) -> Sequence[int]:
         space = self.spaces.get(RATING)
-        if space is not None:  # a rating between two points of the scale is shown as the nearest one
-            rating = float(space.values[abs(space.values - rating).argmin()])
-        return self.vocabulary.template(number_label(rating))
+        if space is None:
+            return self.vocabulary.template(number_label(rating))
+        return space.trie.code(space.rows[number_label(self._on_scale(rating))])
+
+    def _on_scale(self, rating: float) -> float:
+        """A rating between two points of the scale counts as the nearest one."""
+        values = self.spaces[RATING].values
+        return float(values[abs(values - rating).argmin()])
 
     def _gap(self, template: PromptTemplate, timestamp: float | None, previous: Event | None) -> tuple[int, ...]:
         if timestamp is None or previous is None or previous.timestamp is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from llmrec.assets import folder_of
 
@@ -24,6 +24,7 @@ class Section(BaseModel):
 
 
 Shares = dict[str, Annotated[float, Field(ge=0)]]
+Metrics = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
 class DataSettings(Section):
@@ -81,8 +82,8 @@ class ContentSettings(Section):
 
 
 class ValidationSettings(Section):
-    metric: str = "next_item/ndcg@10"
-    """TASK/METRIC on the valid part that chooses the best step. Errors (rmse, mae, logloss, ece) are minimised, all others maximised."""
+    metric: Metrics = ("next_item/ndcg@10",)
+    """TASK/METRIC on the valid part that chooses the best step: errors (rmse, mae, logloss, ece) are minimised, all others maximised. A list: their geometric mean, errors inverted."""
     every_epochs: float = Field(1.0, gt=0)
     """Epochs between two validations."""
     limit: int = Field(2000, ge=1)
@@ -116,6 +117,8 @@ class PhaseSettings(Section):
     """Steps over which the learning rate rises."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """The learning rate after the warm-up; cosine falls to a tenth."""
+    average: float = Field(0.99, ge=0, lt=1)
+    """Decay of the moving average of the weights, which is what is validated and kept; 0: the last weights themselves."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
     validation: ValidationSettings = ValidationSettings()

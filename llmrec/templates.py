@@ -54,6 +54,11 @@ class PromptTemplate:
     def question_parts(self) -> tuple[Part, ...]:
         return parse(self.question)
 
+    @property
+    def event_is_question(self) -> bool:
+        """Whether an event is the question followed by its rating, so that a history is a row of answered questions."""
+        return self.event_parts == (*self.question_parts, Part(None, "rating"))
+
 
 def parse(text: str) -> tuple[Part, ...]:
     """The literals and fields of a template text, in order. Raises ValueError for stray braces, format specifications and positional fields.

@@ -53,7 +53,7 @@ def test_what_stands_before_the_next_code_is_that_of_the_request(composer):
 
 
 def test_training_slots_stand_where_decoding_answers(composer):
-    trunk, ends = composer.trunk(STREAM, [Event("i1"), Event("i2"), Event("i4")], learn=[True, True, True])
+    trunk, ends = composer.trunk(STREAM, [Event("i1"), Event("i2"), Event("i4")], learn=ITEMS)
     for number, answer in enumerate(trunk.answers):
         prompt = composer.prompt(STREAM, Request(history=tuple(Event(f"i{i}") for i in (1, 2, 4)[:number])), space=ITEMS)
         assert trunk.tokens[: answer.start] == prompt.tokens
@@ -80,3 +80,14 @@ def test_hostile_context_holds_no_control_token_and_no_code(composer):
 def test_gaps_in_words():
     assert [gap_words(s, "en") for s in (60, 7200, 200_000, 10_000_000)] == ["within the hour", "the same day", "days later", "long after"]
     assert gap_words(60, "zh") == "一小时内"
+
+
+def test_a_history_of_answered_questions_trains_each_rating_behind_what_stands_before_it(composer):
+    bare = PromptTemplate("bare", "en", "", "{code}{rating}", "{code}")
+    assert bare.event_is_question and not RATED.event_is_question
+    events = [Event("i1", 4.0), Event("i2"), Event("i4", 1.2)]
+    trunk, _ = composer.trunk(bare, events, learn=RATING)
+    for answer, number in zip(trunk.answers, (0, 2), strict=True):
+        prompt = composer.prompt(bare, Request(task="rating", history=tuple(events[:number]), item_id=events[number].item_id), space=RATING)
+        assert trunk.tokens[: answer.start] == prompt.tokens
+        assert trunk.tokens[answer.start : answer.stop] == composer.spaces[RATING].trie.code(answer.row)

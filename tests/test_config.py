@@ -50,7 +50,7 @@ def test_a_shipped_config_names_tasks_and_metrics_there_are(name):
     settings = load_settings(name, GIVEN)
     for phase in (settings.pretrain, settings.finetune):
         assert set(phase.tasks) <= set(OBJECTIVES)
-        assert phase.validation.metric.partition("/")[0] in TASKS
+        assert {name.partition("/")[0] for name in phase.validation.metric} <= TASKS.keys()
 
 
 def test_the_smoke_run_is_bounded_by_steps():

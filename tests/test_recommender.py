@@ -149,3 +149,17 @@ def test_unseen_wordings_are_another_prompt(toy_parts):
     assert seen.predict([Request(k=3)])[0].scores != unseen.predict([Request(k=3)])[0].scores
     with pytest.raises(ValueError, match="unseen"):
         Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, wording="new")
+
+
+@pytest.mark.parametrize("task", ["rating", "click"])
+def test_questions_that_share_a_history_are_answered_as_each_alone(recommender, task):
+    histories = ([], ["i1", "i3"], [Event("i2", 4.0), Event("i5", 1.0), Event("i7")])
+    requests = [
+        Request(id=f"{h}:{item}", task=task, item_id=item, history=tuple(Event(x) if isinstance(x, str) else x for x in history), language=language)
+        for h, history in enumerate(histories) for item in IDS for language in ("en", "zh")
+    ]
+    together = recommender.predict(requests)
+    for request, found in zip(requests, together):
+        alone = recommender.predict([request])[0]
+        figure = "value" if task == "rating" else "probability"
+        assert getattr(found, figure) == pytest.approx(getattr(alone, figure), abs=1e-5)

@@ -27,12 +27,13 @@ log = logging.getLogger(__name__)
 class Progress:
     """Where a run stands: `step` steps are done, the last `skipped` of them without a finite loss.
 
-    best: the validation figure of `best_step`; history: (step, figure) of every validation; window: the losses of the steps since the last line of the log.
+    best: what the validation's criterion gave at `best_step`, out of `best_figures`; history: (step, criterion) of every validation; window: the losses of the steps since the last line of the log.
     """
 
     step: int = 0
     best: float | None = None
     best_step: int = 0
+    best_figures: dict[str, float] = field(default_factory=dict)
     since_best: int = 0
     skipped: int = 0
     window: list[list[float]] = field(default_factory=list)
@@ -48,18 +49,20 @@ class Checkpoints:
     def __init__(self, folder: Path, fingerprint: Mapping[str, object], *, keep: int = 1):
         self.folder, self.fingerprint, self.keep = Path(folder), json.loads(json.dumps(fingerprint, default=str)), keep
 
-    def save(self, progress: Progress, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], best: Mapping[str, Tensor]) -> None:
+    def save(self, progress: Progress, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], best: Mapping[str, Tensor], averages: Mapping[str, Tensor] | None = None) -> None:
         """Publishes a checkpoint, then prunes all but the newest `keep`. Raises FloatingPointError rather than save a tensor that is not finite."""
         moments = _moments(optimizer, names)
-        for tensors in (weights, moments, best):
+        averages = averages or {}
+        for tensors in (weights, moments, best, averages):
             check_finite(tensors, progress.step)
         target = self.folder / f"step-{progress.step:08d}"
         # What has this number already was passed over when this run was loaded, so it is damaged.
         with publish(target, overwrite=True, hashes=True) as folder:
             save_file(dict(weights), folder / "weights.safetensors")
             save_file(moments, folder / "optimizer.safetensors")
-            if best:
-                save_file(dict(best), folder / "best.safetensors")
+            for name, tensors in (("best", best), ("average", averages)):
+                if tensors:
+                    save_file(dict(tensors), folder / f"{name}.safetensors")
             (folder / "progress.json").write_text(json.dumps(asdict(progress)) + "\n")
             (folder / "fingerprint.json").write_text(json.dumps(self.fingerprint, indent=1) + "\n")
         complete = self._complete()
@@ -69,8 +72,8 @@ class Checkpoints:
             if path not in kept:
                 shutil.rmtree(path)
 
-    def load(self) -> tuple[Progress, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]] | None:
-        """Progress, weights, moments and best weights of the newest checkpoint that verifies; None where there is no checkpoint.
+    def load(self) -> tuple[Progress, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]] | None:
+        """Progress, weights, moments, best weights and averaged weights of the newest checkpoint that verifies; None where there is no checkpoint.
 
         Raises CheckpointError where it belongs to other settings or data, naming what changed, and where none of those there are verifies, naming the damaged files.
         """
@@ -88,8 +91,8 @@ class Checkpoints:
                 raise CheckpointError(f"{folder} belongs to another run ({'; '.join(changed[:5])}); remove {self.folder} or name another output")
             progress = Progress(**json.loads((folder / "progress.json").read_text()))
             progress.history = [tuple(pair) for pair in progress.history]
-            best = folder / "best.safetensors"
-            return progress, load_file(folder / "weights.safetensors"), load_file(folder / "optimizer.safetensors"), load_file(best) if best.is_file() else {}
+            weights, moments, best, averages = (load_file(path) if (path := folder / f"{name}.safetensors").is_file() else {} for name in ("weights", "optimizer", "best", "average"))
+            return progress, weights, moments, best, averages
         if damaged:
             raise CheckpointError(f"no checkpoint of {self.folder} can be gone on from ({'; '.join(damaged)}); remove that folder to begin again")
         return None

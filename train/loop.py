@@ -12,9 +12,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,8 @@ MAX_SKIPPED = 3
 """Steps in a row whose loss or gradient is not finite before a run gives up."""
 LOG_STEPS = 20
 """Steps between two lines of the log, which holds their mean."""
+TINY = 1e-6
+"""What a metric counts as at least in a mean of several: a task that has learned nothing yet must not make all steps equal."""
 
 
 def start(settings: Settings) -> Accelerator:
@@ -69,24 +71,38 @@ def start(settings: Settings) -> Accelerator:
 
 @dataclass
 class Validation:
-    """Measures a model on held-out questions of the valid part."""
+    """Measures a model on held-out questions of the valid part. exams: by TASK/METRIC, the questions it is measured on."""
 
-    exam: Exam
-    metric: str
+    exams: Mapping[str, Exam]
     recommender: Callable[[], Recommender]
 
     @property
     def lower_is_better(self) -> bool:
-        return self.metric in LOWER_IS_BETTER
+        return len(self.exams) == 1 and all(map(_is_error, self.exams))
 
-    def figure(self) -> float:
-        """The metric under its headline filter. Raises ValueError where the held-out answers leave it undefined (an AUC of one class)."""
+    def figures(self) -> dict[str, float]:
+        """Each metric under its headline filter. Raises ValueError where the held-out answers leave one undefined (an AUC of one class)."""
         with tempfile.TemporaryDirectory() as folder:
-            report = score(save_predictions(self.recommender(), "valid", self.exam, folder=Path(folder)), resamples=1)
-        figure = next((float(row["mean"]) for row in report.rows if row["metric"] == self.metric), None)
+            return {name: self._figure(name, exam, Path(folder)) for name, exam in self.exams.items()}
+
+    def criterion(self, figures: Mapping[str, float]) -> float:
+        """What chooses the step: the metric; of several their geometric mean, errors inverted, so that a gain of one per cent counts the same in each."""
+        if len(figures) == 1:
+            return next(iter(figures.values()))
+        gains = [-math.log(max(figure, TINY)) if _is_error(name) else math.log(max(figure, TINY)) for name, figure in figures.items()]
+        return math.exp(sum(gains) / len(gains))
+
+    def _figure(self, name: str, exam: Exam, folder: Path) -> float:
+        metric = name.partition("/")[2]
+        report = score(save_predictions(self.recommender(), "valid", exam, folder=folder), resamples=1)
+        figure = next((float(row["mean"]) for row in report.rows if row["metric"] == metric), None)
         if figure is None:
-            raise ValueError(f"{self.exam.task}/{self.metric} is not defined on the {len(self.exam.held_out)} held-out questions of valid; name another validation.metric")
+            raise ValueError(f"{name} is not defined on the {len(exam.held_out)} held-out questions of valid; name another validation.metric")
         return figure
+
+
+def _is_error(name: str) -> bool:
+    return name.partition("/")[2] in LOWER_IS_BETTER
 
 
 class Stop:
@@ -117,10 +133,11 @@ def train(
     total = max(1, math.ceil(phase.epochs * steps_per_epoch))
     total = min(total, phase.max_steps or total)
     every = max(1, round(phase.validation.every_epochs * steps_per_epoch))
-    progress, best = Progress(), {}
+    progress, best, averages = Progress(), {}, {}
     found = checkpoints.load()
     if found is not None:
-        progress, weights, moments, best = found
+        progress, weights, moments, best, averages = found
+        averages = {name: values.to(accelerator.device) for name, values in averages.items()}
         _put(trained, weights)
         restore_moments(optimizer, names, moments)
         log.info("resuming at step %d of %d", progress.step, total)
@@ -157,6 +174,8 @@ def train(
         finite = bool(torch.isfinite(losses).all() and torch.isfinite(norm))
         if finite:
             optimizer_.step()
+            if phase.average:
+                _average(averages, trained, min(phase.average, (1 + progress.step) / (10 + progress.step)))
             progress.skipped = 0
             window.append(losses)
         else:  # the same on every process: losses are summed over them, and so is the gradient
@@ -181,24 +200,24 @@ def train(
                     **{f"loss_{name}": float(value) for name, value in zip(mixture.names, means)},
                 )
         if validation is not None and (progress.step % every == 0 or progress.step == total):
-            if _validate(accelerator, validation, progress, journal):
-                best = {name: p.detach().cpu().clone() for name, p in trained.items()}
+            with _averaged(trained, averages):
+                if _validate(accelerator, validation, progress, journal):
+                    best = {name: values.clone() for name, values in _on_disk(trained).items()}
             stopping = progress.since_best >= phase.validation.patience
-            bar.set_postfix({validation.metric: f"{progress.history[-1][1]:.4f}", "best": f"{progress.best:.4f}"})
+            bar.set_postfix(valid=f"{progress.history[-1][1]:.4f}", best=f"{progress.best:.4f}")
             started, last_logged = time.monotonic(), progress.step
         stop_asked = bool(accelerator.reduce(torch.tensor(float(stop.asked), device=accelerator.device), "sum"))
         if stop_asked or progress.step % settings.checkpoint_steps == 0 and progress.step < total:
             if accelerator.is_main_process:
                 progress.window = [losses.tolist() for losses in window]
-                checkpoints.save(progress, {name: p.detach().cpu().contiguous() for name, p in trained.items()}, optimizer, names, best)
+                checkpoints.save(progress, _on_disk(trained), optimizer, names, best, _on_disk(averages))
             accelerator.wait_for_everyone()
         if stop_asked:
             log.info("stopped at step %d as asked; the same command goes on from here", progress.step)
             sys.exit(STOPPED)
     bar.close()
     batches.close()
-    if best:
-        _put(trained, best)
+    _put(trained, best or averages)
     check_finite(trained, progress.step)
     if journal is not None:
         journal.close()
@@ -254,17 +273,19 @@ def rate(step: int, total: int, phase: PhaseSettings) -> float:
 
 def _validate(accelerator: Accelerator, validation: Validation, progress: Progress, journal: Journal | None) -> bool:
     """Measures on the main process, tells the others, and says whether this is the best so far."""
-    figure = torch.zeros(1, dtype=torch.float64, device=accelerator.device)
+    figures = torch.zeros(len(validation.exams), dtype=torch.float64, device=accelerator.device)
     if accelerator.is_main_process:
-        figure[0] = validation.figure()
-    figure = float(accelerator.reduce(figure, "sum"))
+        figures = torch.tensor(list(validation.figures().values()), dtype=torch.float64, device=accelerator.device)
+    found = dict(zip(validation.exams, accelerator.reduce(figures, "sum").tolist(), strict=True))
+    figure = validation.criterion(found)
     progress.history.append((progress.step, figure))
     if journal is not None:
-        journal.write(step=progress.step, **{f"valid_{validation.metric}": figure})
+        together = {"valid": figure} if len(found) > 1 else {}
+        journal.write(step=progress.step, **{f"valid_{name}": value for name, value in found.items()}, **together)
     better = progress.best is None or (figure < progress.best if validation.lower_is_better else figure > progress.best)
     progress.since_best = 0 if better else progress.since_best + 1
     if better:
-        progress.best, progress.best_step = figure, progress.step
+        progress.best, progress.best_step, progress.best_figures = figure, progress.step, found
     return better
 
 
@@ -275,10 +296,33 @@ def _groups(trained: dict[str, nn.Parameter], weight_decay: float) -> list[dict[
     ]
 
 
+def _average(averages: dict[str, Tensor], trained: dict[str, nn.Parameter], decay: float) -> None:
+    """Moves the averages, which begin at the weights, by 1 - decay towards them. Source: Polyak and Juditsky 1992, in its exponential form."""
+    with torch.no_grad():
+        for name, p in trained.items():
+            averages.setdefault(name, p.detach().clone())
+        torch._foreach_lerp_([averages[name] for name in trained], list(trained.values()), 1 - decay)
+
+
+@contextmanager
+def _averaged(trained: dict[str, nn.Parameter], averages: dict[str, Tensor]) -> Iterator[None]:
+    """The model with its averaged weights, where there are any, and then again with those that training goes on from."""
+    weights = {name: p.detach().clone() for name, p in trained.items()}
+    _put(trained, averages)
+    try:
+        yield
+    finally:
+        _put(trained, weights)
+
+
+def _on_disk(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
+
+
 def _put(trained: dict[str, nn.Parameter], weights: dict[str, Tensor]) -> None:
     with torch.no_grad():
-        for name, parameter in trained.items():
-            parameter.copy_(weights[name])
+        for name, values in weights.items():
+            trained[name].copy_(values)
 
 
 def _seed(seed: int, step: int, process: int) -> None:

@@ -105,8 +105,8 @@ def run(
     check_isolation(model, mixture)
     progress = train(accelerator, objective, mixture, phase, settings, validation=validation, checkpoints=checkpoints, scratch=scratch_of(settings.output))
     if accelerator.is_main_process:
-        card["valid"] = {phase.validation.metric: progress.best} if progress.best is not None else {}
-        card["valid_part"] = validation.exam.part if validation is not None else None
+        card["valid"] = progress.best_figures
+        card["valid_part"] = VALID if validation is not None else None
         card["steps"], card["best_step"] = progress.step, progress.best_step
         with publish(settings.output, overwrite=settings.overwrite) as folder:
             save_recommender(
@@ -208,18 +208,26 @@ def corpus_texts(corpus: Corpus, prompts: Path) -> Iterator[str]:
 
 
 def _validation(phase: PhaseSettings, timelines: Timelines, seed: int, answered: Sequence[str], recommender: Callable[[], Recommender]) -> Validation | None:
-    task_name, _, metric = phase.validation.metric.partition("/")
+    exams = {name: exam for name in phase.validation.metric if (exam := _exam(name, phase, timelines, seed, answered)) is not None}
+    if not exams:
+        log.warning("no step is chosen by validation: the last one is kept")
+    return Validation(exams, recommender) if exams else None
+
+
+def _exam(name: str, phase: PhaseSettings, timelines: Timelines, seed: int, answered: Sequence[str]) -> Exam | None:
+    """The held-out questions behind TASK/METRIC; None, with a sentence, where the model or the corpus has none. Raises ValueError for a name that is none."""
+    task_name, _, metric = name.partition("/")
     if task_name not in TASKS or not metric:
-        raise ValueError(f"validation.metric is {phase.validation.metric!r}; expected TASK/METRIC, such as next_item/ndcg@10. Tasks: {', '.join(TASKS)}")
+        raise ValueError(f"validation.metric is {name!r}; expected TASK/METRIC, such as next_item/ndcg@10. Tasks: {', '.join(TASKS)}")
     task = TASKS[task_name]
-    known = [name for name in METRICS[task.family] if name not in NEITHER_IS_BETTER]
+    known = [metric for metric in METRICS[task.family] if metric not in NEITHER_IS_BETTER]
     if metric not in known:
-        raise ValueError(f"validation.metric is {phase.validation.metric!r}; {task_name} is judged by: {', '.join(known)}")
+        raise ValueError(f"validation.metric is {name!r}; {task_name} is judged by: {', '.join(known)}")
     if task_name not in answered:
-        log.warning("no validation: %s is not among the trained tasks (%s); the last step is kept. Set validation.metric to one of theirs", task_name, ", ".join(answered))
+        log.warning("no validation by %s: %s is not among the trained tasks (%s). Set validation.metric to one of theirs", name, task_name, ", ".join(answered))
         return None
     held_out = task.held_out(timelines, VALID, seed) if task.reason_absent(timelines.corpus) is None else []
     if not held_out:
-        log.info("no validation: the corpus has no held-out questions for %s; the last step is kept", task_name)
+        log.info("no validation by %s: the corpus has no held-out questions for it", name)
         return None
-    return Validation(Exam(task_name, task.family, tuple(held_out), candidates=task.candidates, part=VALID, seed=seed).of_users(phase.validation.limit), metric, recommender)
+    return Exam(task_name, task.family, tuple(held_out), candidates=task.candidates, part=VALID, seed=seed).of_users(phase.validation.limit)

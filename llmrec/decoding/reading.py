@@ -37,6 +37,19 @@ class Reading:
         hidden = model.hidden(tokens, positions, causal.expand(size, length, length), cache=cache)
         return cls(model, _finite(hidden[:, -1]), cache, length)
 
+    @classmethod
+    def fan(cls, model: LanguageModel, trunk: Sequence[int], tails: Sequence[Sequence[int]]) -> Reading:
+        """Reads one trunk once, and prompts that are this trunk and a tail each behind it. Nothing can grow behind them: for answers of one token."""
+        reading = cls.of(model, [trunk])
+        lengths = torch.tensor([len(tail) for tail in tails], device=model.device)
+        tail = torch.repeat_interleave(torch.arange(len(tails), device=model.device), lengths)
+        place = torch.arange(len(tail), device=model.device)
+        ends = lengths.cumsum(0)
+        sees = (tail[:, None] == tail[None]) & (place[:, None] >= place[None])
+        tokens = torch.tensor([token for each in tails for token in each], dtype=torch.long, device=model.device)
+        hidden = reading.grow(tokens[None], place - (ends - lengths)[tail], sees)
+        return cls(model, hidden[0, ends - 1], reading.cache, reading.prompt_tokens)
+
     def grow(self, tokens_BC: Tensor, depth_C: Tensor, sees_CK: Tensor) -> Tensor:
         """Hidden states (B, C, H) of tokens grown behind the prompts. depth: how many tokens stand between each and its prompt. sees: (C, grown so far + C) or (B, C, ...) bool, which grown tokens each sees; all see the prompt."""
         size, count = tokens_BC.shape

@@ -33,13 +33,17 @@ BEAMS = 20
 MAX_SCORES = 1 << 24
 """Scores that stand in memory at once (64-bit: 128 MiB)."""
 
+FAN_TOKENS = 512
+"""Tokens of questions read at once behind one history: each batch is a square of them in attention."""
+
 
 class Query(NamedTuple):
-    """A prompt on its way to an answer: the request's number, the request, its tokens, its answer space and how it is searched."""
+    """A prompt on its way to an answer: the request's number, the request, its tokens (of which `trunk` are the history), its answer space and how it is searched."""
 
     number: int
     request: Request
     tokens: list[int]
+    trunk: int
     space: str
     mode: str
     width: int
@@ -109,16 +113,15 @@ class Recommender:
         beams: width of the search where an item's code has more than one token; at least k.   exhaustive: score the whole catalogue instead.
         """
         answers: list[Prediction | None] = [None] * len(requests)
-        groups: dict[tuple, list[Query]] = defaultdict(list)
+        queries: list[Query] = []
         for number, request in enumerate(requests):
             try:
-                query = self._query(number, request, beams, exhaustive)
-                groups[query.mode, query.space, query.width, len(query.tokens)].append(query)
+                queries.append(self._query(number, request, beams, exhaustive))
             except (ValueError, KeyError) as error:
                 answers[number] = Prediction(request.id, request.task, error=str(error.args[0]), user_id=request.user_id)
         with tqdm(total=len(requests), desc="predict", unit="request", disable=not progress, mininterval=1) as bar:
-            for (mode, space, width, length), queries in sorted(groups.items()):
-                for batch in _chunks(queries, self._batch_size(mode, space, width, length)):
+            for (mode, space, width, length, *_), group in sorted(self._groups(queries).items()):
+                for batch in _chunks(group, self._batch_size(mode, space, width, length)):
                     try:
                         found = self._answer(mode, space, width, batch)
                     except FloatingPointError as error:
@@ -143,7 +146,7 @@ class Recommender:
             where_mask(self.catalog, request.where)
         if not task.reads_history and request.history:
             request = replace(request, history=())
-        tokens, space, skipped, shown = self.composer.prompt(template, request, space=space)
+        tokens, trunk, space, skipped, shown = self.composer.prompt(template, request, space=space)
         if request.exclude_seen and len(request.history) >= len(self.catalog) and self.catalog.rows.keys() <= {event.item_id for event in request.history}:
             # Who has had everything is offered what lies longest back, rather than nothing.
             request = replace(request, history=request.history[-shown:] if shown else ())
@@ -157,22 +160,44 @@ class Recommender:
             # One token an item: the first read scores them all. And a beam that holds a quarter of the catalogue costs more than reading every node once.
             mode = "exact" if exhaustive or task.candidates or trie.depth == 1 or 4 * width >= len(trie.codes) else "beam"
             width = 0 if mode == "exact" else width
-        return Query(number, request, tokens, space, mode, width, skipped)
+        return Query(number, request, tokens, trunk, space, mode, width, skipped)
+
+    def _groups(self, queries: Sequence[Query]) -> dict[tuple, list[Query]]:
+        """What can be read together, by (mode, space, width, length, ...): prompts of one length, or ("fan") one history with the tails of many."""
+        fans: dict[tuple, list[Query]] = defaultdict(list)
+        groups: dict[tuple, list[Query]] = defaultdict(list)
+        for query in queries:
+            if query.mode == "closed" and self.composer.spaces[query.space].trie.depth == 1:
+                fans[query.space, *query.tokens[: query.trunk]].append(query)
+            else:
+                groups[query.mode, query.space, query.width, len(query.tokens)].append(query)
+        for (space, *trunk), fan in fans.items():
+            if len(fan) > 1:
+                groups["fan", space, 0, max(len(query.tokens) for query in fan) - len(trunk), *trunk] = fan
+            else:
+                groups["closed", space, 0, len(fan[0].tokens)].append(fan[0])
+        return groups
 
     def _batch_size(self, mode: str, space: str, width: int, length: int) -> int:
+        if mode == "fan":
+            return max(1, FAN_TOKENS // length)
         size = max(1, self.batch_tokens // (length + width))
         if space == ITEMS:
             size = min(size, max(1, MAX_SCORES // self.composer.spaces[ITEMS].trie.num_nodes))
         return size
 
     def _answer(self, mode: str, space_name: str, width: int, batch: Sequence[Query]) -> list[Prediction]:
-        reading = Reading.of(self.model, [query.tokens for query in batch])
+        if mode == "fan":
+            trunk = batch[0].trunk
+            reading = Reading.fan(self.model, batch[0].tokens[:trunk], [query.tokens[trunk:] for query in batch])
+        else:
+            reading = Reading.of(self.model, [query.tokens for query in batch])
         if mode == "write":
             vocabulary = self.composer.vocabulary
             texts = write(reading, end=vocabulary.end, forbidden=vocabulary.control, max_tokens=MAX_ANSWER_TOKENS)
             return [Prediction(text=vocabulary.decode(text)) for text in texts]
         space = self.composer.spaces[space_name]
-        if mode == "closed":
+        if mode in ("closed", "fan"):
             probabilities = np.exp(exact(reading, space.trie, space_name))
             return [self._closed(space_name, row / row.sum()) for row in probabilities]
         masks = [self._allowed(query.request) for query in batch]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llmrec.answers import ITEMS
+from llmrec.answers import ITEMS, RATING
 from llmrec.composer import Composer, Example
 from llmrec.interactions import TRAIN, Corpus
 from llmrec.predictions import HeldOut, Request
@@ -130,7 +130,7 @@ class BoundStream(BoundTask):
         else:  # a set has no order to learn
             places = rng.permutation(self.places[low:high])[: self.window]
         events = [self.timelines.event(place) for place in places]
-        trunk, _ = composer.trunk(template, events, learn=[True] * len(events))
+        trunk, _ = composer.trunk(template, events, learn=ITEMS)
         return Example(self.task.name, trunk) if trunk.answers else None
 
     def held_out(self, part: str) -> list[HeldOut]:
@@ -223,7 +223,8 @@ class BoundQuestions(BoundTask):
         numbers = np.arange(self.offsets[user], self.offsets[user + 1])
         places, numbers = self._past(user, numbers, rng)
         events = [self.timelines.event(place) for place in places]
-        trunk, ends = composer.trunk(template, events)
+        # Where an event is written as a question with its answer, each event of the history is one more question, about what stands before it.
+        trunk, ends = composer.trunk(template, events, learn=RATING if self.task.space == RATING and template.event_is_question else None)
         example = Example(self.task.name, trunk)
         space = composer.space_for(self.task.space, template.language)
         head = len(composer.head(template))

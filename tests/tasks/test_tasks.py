@@ -206,7 +206,7 @@ def test_a_training_answer_is_that_of_a_train_row(world):
     for task in offered(world):
         for user, template, example in examples(world, task):
             rows = [row for row in world.rows[world.timelines.user_ids[user]] if row["part"] == "train"]
-            assert not isinstance(task, QuestionTask) or (example.branches and not example.trunk.answers)
+            assert not isinstance(task, QuestionTask) or example.branches
             for branch in example.branches:
                 (answer,) = branch.answers
                 about = items_in(world, branch.tokens[: answer.start])
@@ -222,7 +222,11 @@ def test_a_training_answer_is_that_of_a_train_row(world):
                     texts = [clean(row["review"]) if task.reads_history else row["summary"] for row in rows if row["review"] and (not about or row["item_id"] == about[0])]
                     assert any(plain(written) in plain(text) for text in texts), written
             for answer in example.trunk.answers:
-                assert spaces[ITEMS].labels[answer.row] in {row["item_id"] for row in rows}
+                if answer.space == ITEMS:
+                    assert spaces[ITEMS].labels[answer.row] in {row["item_id"] for row in rows}
+                else:  # behind the item it rates
+                    (item,) = items_in(world, example.trunk.tokens[answer.start - 1 : answer.start])
+                    assert template.event_is_question and (item, spaces[RATING].values[answer.row]) in {(row["item_id"], row["rating"]) for row in rows}
 
 
 def plain(text):

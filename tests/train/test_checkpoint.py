@@ -74,7 +74,7 @@ def test_a_checkpoint_gives_back_all_of_a_run(run):
     run.save(6)
     run.save(7, best=best, best_step=3, since_best=1, skipped=2, history=[(3, 0.25), (5, 0.125)], window=[[0.1, 1 / 3]])
     weights, state = run.weights(), {run.names[p]: {k: v.clone() for k, v in s.items()} for p, s in run.optimizer.state.items()}
-    progress, saved, moments, saved_best = run.load()
+    progress, saved, moments, saved_best, _ = run.load()
     assert progress == Progress(step=7, best_step=3, since_best=1, skipped=2, history=[(3, 0.25), (5, 0.125)], window=[[0.1, 1 / 3]])
     assert all(torch.equal(saved[name], tensor) for name, tensor in weights.items()) and all(torch.equal(saved_best[name], tensor) for name, tensor in best.items())
     other = torch.optim.AdamW(run.model.parameters(), lr=0.1)
@@ -169,7 +169,7 @@ def test_a_fault_at_any_file_operation_leaves_a_usable_checkpoint(run, tmp_path,
                 except (OSError, Killed):
                     finished = False
             faults += not finished
-            progress, weights, moments, _ = run.load()
+            progress, weights, moments, *_ = run.load()
             assert progress.step == 2 or not finished
             assert torch.equal(weights["bias"], load_file(path_of(run, progress.step))["bias"]) and moments
             run.save(3)  # and the run goes on

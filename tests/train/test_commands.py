@@ -242,7 +242,7 @@ def test_a_metric_of_a_task_that_is_not_trained_chooses_no_step(corpus, tmp_path
     shared = ["--config", "tiny", *FAST, f"data.corpus={corpus}", "pretrain.max_steps=4", "pretrain.validation.every_epochs=0.01"]
     assert pretrain.main([*shared, f"output={tmp_path / 'base'}"]) == 0
     assert finetune.main([*shared, f"output={tmp_path / 'model'}", f"model.base={tmp_path / 'base'}", "tasks={rating: 1}", "finetune.max_steps=3"]) == 0
-    assert "no validation: next_item is not among the trained tasks (rating)" in caplog.text
+    assert "no validation by next_item/ndcg@10: next_item is not among the trained tasks (rating)" in caplog.text
     about = json.loads((tmp_path / "model" / "recommender.json").read_text())
     assert about["valid"] == {} and about["steps"] == 3 and about["tasks"] == ["rating"]
 

@@ -92,12 +92,14 @@ class Scripted(Validation):
     """Figures from a list, one a validation, and the weights each was given for."""
 
     def __init__(self, figures, metric="next_item/ndcg@10"):
-        super().__init__(exam=None, metric=metric.partition("/")[2], recommender=None)
-        self.figures, self.weights, self.model = list(figures), [], None
+        metrics = metric.split(",")
+        super().__init__(exams=dict.fromkeys(metrics), recommender=None)
+        self.script = [figure if isinstance(figure, tuple) else (figure,) for figure in figures]
+        self.weights, self.model = [], None
 
-    def figure(self):
+    def figures(self):
         self.weights.append(trained(self.model))
-        return self.figures[len(self.weights) - 1]
+        return dict(zip(self.exams, self.script[len(self.weights) - 1], strict=True))
 
 
 def trained(model):
@@ -278,6 +280,16 @@ def test_training_stops_when_its_patience_ends_and_keeps_the_best_step(toy, metr
     progress, weights = toy.train("run", phase, validation=validation)
     assert (progress.best_step, progress.best, progress.step, progress.since_best) == (best, figures[best - 1], steps, 2)
     assert same(weights, validation.weights[best - 1]) and not same(weights, validation.weights[-1])
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_several_metrics_choose_the_step_that_is_best_over_all(toy):
+    # In per cent of the first: +10 and +10 of the second are more than +30 and -15 of the third; a figure of 0 is no error.
+    figures = [(0.0, 2.0), (0.10, 1.0), (0.11, 1 / 1.1), (0.13, 1 / 0.85)]
+    validation = Scripted(figures, "next_item/ndcg@10,rating/rmse")
+    progress, _ = toy.train("run", toy.validated(1, patience=1), validation=validation)
+    assert progress.best_step == 3 and progress.best == pytest.approx(math.sqrt(0.11 * 1.1))
+    assert progress.best_figures == {"next_item/ndcg@10": 0.11, "rating/rmse": 1 / 1.1}
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
