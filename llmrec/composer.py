@@ -204,7 +204,7 @@ class Composer:
         return tokens
 
     def _context(self, context: Mapping[str, str] | None) -> tuple[int, ...]:
-        return self.vocabulary.quote(", ".join(context.values())) if context else ()
+        return self.vocabulary.quote(" ".join(context.values())) if context else ()
 
     def _rating(self, rating: float) -> Sequence[int]:
         space = self.spaces.get(RATING)

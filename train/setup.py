@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 import yaml
 from accelerate import Accelerator
@@ -202,7 +203,9 @@ def corpus_texts(corpus: Corpus, prompts: Path) -> Iterator[str]:
         yield from [path.read_text(encoding="utf-8")] * 2
     yield from item_texts(corpus)
     log = corpus.interactions.part(TRAIN).frame
-    for name in ("review", "summary", "query", *corpus.interactions.context):
+    if corpus.interactions.context:  # as prompts write it, value behind value
+        log = log.with_columns(context=pl.concat_str(*corpus.interactions.context, separator=" ", ignore_nulls=True))
+    for name in ("review", "summary", "query", "context"):
         if name in log.columns:
             yield from log[name].drop_nulls().head(MAX_REVIEWS).to_list()
 
