@@ -57,13 +57,13 @@ def start_and_end(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
     return (tokenizer.bos_token_id if tokenizer.bos_token_id is not None else end), end
 
 
-def create_base(texts: Iterable[str], *, vocabulary: int, width: int, layers: int, heads: int, mlp_width: int, max_positions: int, attention_dropout: float = 0.0, seed: int = 0) -> Base:
+def create_base(texts: Iterable[str], *, vocabulary: int, width: int, layers: int, heads: int, mlp_width: int, max_positions: int, rope_theta: float = 1e4, attention_dropout: float = 0.0, seed: int = 0) -> Base:
     """The built-in base: a small Llama, initialised at random (std .02), with a SentencePiece tokenizer trained on `texts`."""
     tokenizer = train_tokenizer(texts, vocabulary)
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=width, intermediate_size=mlp_width, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads,
-        max_position_embeddings=max_positions, tie_word_embeddings=True, attention_dropout=attention_dropout,
+        max_position_embeddings=max_positions, rope_parameters={"rope_type": "default", "rope_theta": rope_theta}, tie_word_embeddings=True, attention_dropout=attention_dropout,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=None,
     )
     return Base(LlamaForCausalLM(config), tokenizer)

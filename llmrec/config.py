@@ -62,6 +62,8 @@ class ModelSettings(Section):
     """Units of the built-in base's MLP."""
     max_positions: int = Field(1024, ge=64)
     """Longest sequence of the built-in base, in tokens."""
+    rope_theta: float = Field(1e4, gt=0)
+    """Base of the built-in base's rotary positions: a larger one lets attention look less at distance, which suits histories without order."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout on the built-in base's attention weights."""
     embedding_dropout: float = Field(0.0, ge=0, lt=1)
@@ -113,6 +115,10 @@ class PhaseSettings(Section):
     """Peak of AdamW's learning rate."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's decay of matrices (not of vectors)."""
+    row_weight_decay: float | None = Field(None, ge=0)
+    """AdamW's decay of the item rows' learned part, which rare items need most; null: that of the matrices."""
+    squared_error: float = Field(0.0, ge=0)
+    """Weight of the squared error of an expected rating beside its cross-entropy (scales whose values are single tokens)."""
     warmup_steps: int = Field(100, ge=0)
     """Steps over which the learning rate rises."""
     schedule: Literal["constant", "cosine"] = "cosine"

@@ -26,6 +26,7 @@ class SpaceTensors:
     """An answer space on the model's device. Its head has one column per distinct token of the space.
 
     first: (nodes + 1,), children as in Trie.   column: (nodes,), the head column of the edge into a node.   tokens: (columns,), token ids.
+    values: (answers,) float32, what the root's children count as, where each is an answer with a value; else None.
     """
 
     name: str
@@ -33,6 +34,7 @@ class SpaceTensors:
     column: Tensor
     tokens: Tensor
     flat: bool
+    values: Tensor | None = None
 
     @classmethod
     def of(cls, space: AnswerSpace, device: torch.device) -> SpaceTensors:
@@ -42,7 +44,8 @@ class SpaceTensors:
         # All answers are single tokens in column order: the root's children are the head's columns, nothing needs gathering.
         flat = trie.depth == 1 and bool((column[1:] == np.arange(len(tokens))).all())
         put = lambda array: torch.as_tensor(array, dtype=torch.long, device=device)  # noqa: E731
-        return cls(space.name, put(trie.first), put(column), put(tokens), flat)
+        values = torch.as_tensor(space.values[trie.answer[1:]], dtype=torch.float32, device=device) if flat and space.values is not None else None
+        return cls(space.name, put(trie.first), put(column), put(tokens), flat, values)
 
 
 class LanguageModel(nn.Module):

@@ -20,13 +20,17 @@ MAX_SLOTS = 512
 
 
 class Objective(nn.Module):
-    """Per task, the sum over its answers of the answer's negative log-probability (per token for written answers)."""
+    """Per task, the sum over its answers of the answer's negative log-probability (per token for written answers).
 
-    def __init__(self, model: LanguageModel, *, spaces: Mapping[str, int], num_tasks: int):
+    squared_error: weight of (expected value - value)^2, added for the answers of a scale of more than two values; of two the log-probability says it all.
+    """
+
+    def __init__(self, model: LanguageModel, *, spaces: Mapping[str, int], num_tasks: int, squared_error: float = 0.0):
         super().__init__()
         self.model = model
         self.space_names = {number: name for name, number in spaces.items()}
         self.num_tasks = num_tasks
+        self.squared_error = squared_error
 
     def forward(self, batch: Batch) -> Tensor:
         """(tasks,): the summed losses."""
@@ -51,6 +55,10 @@ class Objective(nn.Module):
     def _node_nll(self, hidden: Tensor, node: Tensor, target: Tensor, space_name: str, rows: Tensor) -> Tensor:
         space = self.model.spaces[space_name]
         logits = self.model.space_logits(hidden, space, rows)
+        if self.squared_error and space.values is not None and len(space.values) > 2:
+            log_probs = logits.log_softmax(-1)
+            error = log_probs.exp() @ space.values - space.values[target]
+            return self.squared_error * error**2 - log_probs.gather(1, target[:, None]).squeeze(1)
         loss = torch.zeros(len(hidden), device=hidden.device)
         root = node == 0  # the root is as wide as the head: gathered apart, or every slot would be padded to its width
         for part in (root, ~root):

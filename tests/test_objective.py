@@ -103,3 +103,19 @@ def test_cross_entropy_against_a_table_equals_torchs_own_with_gradients():
     torch.testing.assert_close(ours, own)
     for ours_, own_ in zip(grads, torch.autograd.grad((own * weight).sum(), (hidden, table))):
         torch.testing.assert_close(ours_, own_, atol=1e-5, rtol=1e-5)
+
+
+def test_the_squared_error_of_an_expected_rating_is_added_for_each_answer(toy_parts):
+    examples = [e for i in range(4) if (e := toy_parts.mixture.example("rating", i)) is not None]
+    plain, batch = loss_of(toy_parts, examples)
+    space = toy_parts.composer.spaces["rating"]
+    expected = 0.0
+    for strand in (strand for example in examples for single in alone(example) for strand in [single.trunk]):
+        (answer,) = strand.answers
+        reading = Reading.of(toy_parts.model.eval(), [strand.tokens[: answer.start]])
+        probabilities = np.exp(exact(reading, space.trie, "rating"))[0]
+        expected += (probabilities @ space.values - space.values[answer.row]) ** 2
+    toy_parts.objective.squared_error = 0.5
+    both, _ = loss_of(toy_parts, examples)
+    number = toy_parts.mixture.tasks["rating"]
+    assert expected > 0.1 and float(both[number] - plain[number]) == pytest.approx(0.5 * expected, rel=1e-4)

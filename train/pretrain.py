@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     if made.base == "built-in":
         base = create_base(
             corpus_texts(corpus, folder_of("prompts")), vocabulary=made.vocabulary, width=made.width, layers=made.layers, heads=made.heads, mlp_width=made.mlp_width,
-            max_positions=made.max_positions, attention_dropout=made.attention_dropout, seed=settings.seed,
+            max_positions=made.max_positions, rope_theta=made.rope_theta, attention_dropout=made.attention_dropout, seed=settings.seed,
         )
     else:
         base = load_base(made.base, revision=made.revision)

@@ -99,7 +99,7 @@ def run(
     )
     model.to(accelerator.device)
     model.set_spaces(composer.spaces)
-    objective = Objective(model, spaces=mixture.spaces, num_tasks=len(mixture.names))
+    objective = Objective(model, spaces=mixture.spaces, num_tasks=len(mixture.names), squared_error=phase.squared_error)
     card = about_run(settings, corpus, accelerator, base=base_name)
     validation = _validation(phase, timelines, settings.seed, list(answers), lambda: Recommender(model.eval(), composer, answers))
     checkpoints = Checkpoints(scratch_of(settings.output) / "checkpoints", fingerprint_of(settings, corpus, accelerator))

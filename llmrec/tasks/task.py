@@ -221,10 +221,13 @@ class BoundQuestions(BoundTask):
     def example(self, unit: int, composer: Composer, template: PromptTemplate, rng: np.random.Generator) -> Example | None:
         user = int(self.users[unit])
         numbers = np.arange(self.offsets[user], self.offsets[user + 1])
+        # Where an event is written as a question with its answer, each event of a history is a question about what stands before it.
+        answered = self.task.space == RATING and template.event_is_question
+        if answered and self.timelines.temporal:
+            return self._answered_history(user, int(rng.choice(self.train.place[numbers])), composer, template)
         places, numbers = self._past(user, numbers, rng)
         events = [self.timelines.event(place) for place in places]
-        # Where an event is written as a question with its answer, each event of the history is one more question, about what stands before it.
-        trunk, ends = composer.trunk(template, events, learn=RATING if self.task.space == RATING and template.event_is_question else None)
+        trunk, ends = composer.trunk(template, events, learn=RATING if answered else None)
         example = Example(self.task.name, trunk)
         space = composer.space_for(self.task.space, template.language)
         head = len(composer.head(template))
@@ -245,6 +248,11 @@ class BoundQuestions(BoundTask):
             if asked is not None:
                 example.branches.append(composer.branch(template, asked.request, space=space, attach=attach, label=asked.label))
         return example if example.branches else None
+
+    def _answered_history(self, user: int, last: int, composer: Composer, template: PromptTemplate) -> Example | None:
+        """The history up to the event at place `last`, every rating in it an answer: branches would ask the same once more."""
+        trunk, _ = composer.trunk(template, [self.timelines.event(place) for place in range(self.timelines.span(user)[0], last + 1)], learn=RATING)
+        return Example(self.task.name, trunk) if trunk.answers else None
 
     def _past(self, user: int, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The places of a trunk, ascending where time counts, and which of the user's questions to ask behind it."""
