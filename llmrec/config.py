@@ -81,6 +81,8 @@ class ContentSettings(Section):
     """Where content vectors come from: "tfidf" (TF-IDF and truncated SVD of title and attributes), "base" (the base model's own token embeddings of them), or the folder or hub id of a sentence encoder."""
     size: int = Field(256, ge=1)
     """Dimensions of the TF-IDF vectors; encoders keep their own."""
+    collaborative: int = Field(0, ge=0)
+    """Dimensions of what train's events say about an item (co-occurrence, then rating bias and count), put behind its content; 0: none. Atomic codes only."""
 
 
 class ValidationSettings(Section):

@@ -87,7 +87,7 @@ class Timelines:
         )
 
     def history(self, user: int, before: int, part: str) -> tuple[Event, ...]:
-        """What a question of `part` about user `user` may see: the events before place `before` of the flat arrays; where the corpus is not temporal, every event of the earlier parts, in file order."""
+        """What a question of `part` about user `user` may see: the events before place `before` of the flat arrays; where the corpus is not temporal, every event of the earlier parts, in an order drawn once for each user."""
         return tuple(self.event(i) for i in self.visible(user, before, part))
 
     def visible(self, user: int, before: int, part: str) -> Sequence[int]:
@@ -96,7 +96,8 @@ class Timelines:
         if self.temporal:
             return range(start, before)
         limit = PARTS.index(part)
-        return [i for i in range(start, stop) if self.parts[i] < limit]
+        # Training shows a set in every order; the file's own order (by time, by item) would be one it has hardly seen.
+        return np.random.default_rng(user).permutation([i for i in range(start, stop) if self.parts[i] < limit]).astype(int).tolist()
 
     def places(self, *parts: str) -> Iterator[tuple[int, int]]:
         """(user, place) of every event in these parts, users in order."""

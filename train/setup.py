@@ -21,6 +21,7 @@ from accelerate import Accelerator
 import llmrec
 from llmrec.assets import folder_of
 from llmrec.bases import Base
+from llmrec.collaborative import collaborative_vectors
 from llmrec.composer import Composer
 from llmrec.config import PhaseSettings, Settings
 from llmrec.content import Content, content_vectors, item_texts
@@ -194,7 +195,15 @@ def new_index(settings: Settings, corpus: Corpus, base: Base, size: int) -> tupl
     known = vectors if vectors.shape[1] else np.zeros((len(corpus.catalog), 1), dtype=np.float32)
     index = build_index(settings.index, Material(corpus.catalog.titles, known, vocabulary_of(base, size=size), settings.seed))
     keep = settings.content.rows and vectors.shape[1] > 0
-    return (index if keep else replace(index, vectors=None)), content
+    index = index if keep else replace(index, vectors=None)
+    if settings.content.collaborative:
+        if settings.index != "atomic":
+            raise ValueError(f"content.collaborative={settings.content.collaborative} needs a row for each item: set index=atomic, or content.collaborative=0 with index={settings.index}")
+        found = collaborative_vectors(corpus, size=settings.content.collaborative, seed=settings.seed)
+        company = np.empty_like(found)
+        company[index.codes[:, 0]] = found
+        index = replace(index, vectors=company if index.vectors is None else np.hstack([index.vectors, company]))
+    return index, content
 
 
 def corpus_texts(corpus: Corpus, prompts: Path) -> Iterator[str]:

@@ -21,6 +21,7 @@ import yaml
 from llmrec.assets import folder_of
 from llmrec.audit.finding import ERROR, Audit, Finding
 from llmrec.audit.log import MIN_REVIEW_CHARACTERS, MIN_TITLE_CHARACTERS
+from llmrec.collaborative import STATISTICS, collaborative_vectors
 from llmrec.content import Content, item_texts, text_terms
 from llmrec.indexing.index import ItemIndex
 from llmrec.indexing.semantic import LEVELS
@@ -156,13 +157,18 @@ def content_of_held_out(subject: Subject) -> Finding | None:
 
 
 def codes_of_other_content(subject: Subject) -> Finding | None:
-    """The codes come from the content vectors: an atomic code carries its item's vector, and semantic codes are the nearest to the vector, level by level."""
+    """The codes come from the content vectors: an atomic code carries its item's vector (and behind it what train's events say of the item), and semantic codes are the nearest to the vector, level by level."""
     content, index = subject.model.content, subject.model.index
     if content is None or index.vectors is None or len(content.vectors) != len(index):
         return None
     wrong = np.zeros(len(index), dtype=bool)
     if len(index.vectors) == len(index) and index.codes.shape[1] == 1:
-        wrong = np.abs(index.vectors[index.codes[:, 0]] - content.vectors).max(axis=1, initial=0.0) > 1e-3
+        carried = index.vectors[index.codes[:, 0]]
+        wrong = np.abs(carried[:, : content.width] - content.vectors).max(axis=1, initial=0.0) > 1e-3
+        company = carried[:, content.width :]
+        if company.shape[1] and subject.same_items:
+            known = collaborative_vectors(subject.corpus, size=company.shape[1] - STATISTICS, seed=int(subject.model.card.get("seed", 0)))
+            wrong |= np.abs(company - known).max(axis=1) > 1e-2
     elif index.codes.shape[1] >= LEVELS:
         residual = content.vectors.astype(np.float32)
         for level in range(LEVELS):
