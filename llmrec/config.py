@@ -77,6 +77,8 @@ class ModelSettings(Section):
 class ContentSettings(Section):
     rows: bool = True
     """Whether an item's row is its learned vector plus a projection of its content; False: the learned vector alone."""
+    learned: bool = True
+    """Whether an item's row has a learned vector of its own; False: its content alone, where data are so small that a row would learn its users by heart."""
     source: str = "tfidf"
     """Where content vectors come from: "tfidf" (TF-IDF and truncated SVD of title and attributes), "base" (the base model's own token embeddings of them), or the folder or hub id of a sentence encoder."""
     size: int = Field(256, ge=1)
@@ -117,8 +119,6 @@ class PhaseSettings(Section):
     """Peak of AdamW's learning rate."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's decay of matrices (not of vectors)."""
-    row_weight_decay: float | None = Field(None, ge=0)
-    """AdamW's decay of the item rows' learned part, which rare items need most; null: that of the matrices."""
     squared_error: float = Field(0.0, ge=0)
     """Weight of the squared error of an expected rating beside its cross-entropy (scales whose values are single tokens)."""
     warmup_steps: int = Field(100, ge=0)

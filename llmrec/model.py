@@ -100,6 +100,14 @@ class LanguageModel(nn.Module):
         """Puts the answer spaces (those with a trie) on the model's device; call again after moving the model."""
         self.spaces = {name: SpaceTensors.of(space, self.device) for name, space in spaces.items() if space.trie is not None}
 
+    def project_only(self) -> None:
+        """Leaves each row to the projection of its content: the learned part becomes 0 and stays it. Raises ValueError where there is no content."""
+        if self.projection is None:
+            raise ValueError("content.learned is false, but the item rows have no content: set content.learned=true, or content.rows=true for items with text")
+        with torch.no_grad():
+            self.learned.zero_()
+        self.learned.requires_grad_(False)
+
     def adopt_projection(self, weight: Tensor) -> None:
         """Takes over a trained content projection: what it explains of the rows is taken out of the learned part, so that the rows stay the same."""
         with torch.no_grad():

@@ -120,3 +120,14 @@ def test_a_head_we_do_not_understand_is_refused():
 
     with pytest.raises(ValueError, match="not supported"):
         LanguageModel(Odd(t.LlamaConfig(**COMMON, intermediate_size=64)).eval(), vocabulary_size=120, new_tokens=5)
+
+
+def test_rows_may_be_a_projection_alone(model):
+    model.project_only()
+    assert torch.equal(model.rows(), model.projection(model.content)) and float(model.rows().abs().max()) > 0
+    assert "learned" not in {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_rows_without_content_need_their_learned_part():
+    with pytest.raises(ValueError, match="set content.learned=true"):
+        LanguageModel(FAMILIES["llama"](), vocabulary_size=120, new_tokens=5).project_only()

@@ -57,6 +57,8 @@ def main(argv: list[str] | None = None) -> None:
     model = LanguageModel(base.lm, vocabulary_size=size, new_tokens=index.new_tokens, content=index.vectors, embedding_dropout=made.embedding_dropout)
     if projection is not None and model.projection is not None:
         model.adopt_projection(projection)
+    if not settings.content.learned:
+        model.project_only()
     model.add_adapter(rank=made.lora.rank, alpha=made.lora.alpha, dropout=made.lora.dropout, targets=made.lora.targets)
     add_residual_dropout(model.base, made.residual_dropout)
     templates = {name: templates_of(name) for name in shares}

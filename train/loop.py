@@ -128,7 +128,7 @@ def train(
     model = objective.model
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     names = {p: name for name, p in trained.items()}
-    optimizer = torch.optim.AdamW(_groups(trained, phase), lr=phase.learning_rate, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(_groups(trained, phase.weight_decay), lr=phase.learning_rate, betas=(0.9, 0.98))
     steps_per_epoch = max(1, round(mixture.steps_per_epoch / phase.accumulation))  # the mixture counts parts
     total = max(1, math.ceil(phase.epochs * steps_per_epoch))
     total = min(total, phase.max_steps or total)
@@ -289,12 +289,9 @@ def _validate(accelerator: Accelerator, validation: Validation, progress: Progre
     return better
 
 
-def _groups(trained: dict[str, nn.Parameter], phase: PhaseSettings) -> list[dict[str, object]]:
-    rows = [p for name, p in trained.items() if name == "learned"]
-    matrices = [p for name, p in trained.items() if p.dim() > 1 and name != "learned"]
+def _groups(trained: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
     return [
-        {"params": matrices, "weight_decay": phase.weight_decay},
-        {"params": rows, "weight_decay": phase.weight_decay if phase.row_weight_decay is None else phase.row_weight_decay},
+        {"params": [p for p in trained.values() if p.dim() > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained.values() if p.dim() <= 1], "weight_decay": 0.0},
     ]
 

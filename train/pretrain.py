@@ -41,6 +41,8 @@ def main(argv: list[str] | None = None) -> None:
     size = base.lm.get_input_embeddings().weight.shape[0]
     index, content = new_index(settings, corpus, base, size)
     model = LanguageModel(base.lm, vocabulary_size=size, new_tokens=index.new_tokens, content=index.vectors, embedding_dropout=made.embedding_dropout)
+    if not settings.content.learned:
+        model.project_only()
     add_residual_dropout(model.base, made.residual_dropout)
     templates = {name: bare(templates_of(name)) for name in shares}
     # The stream it was trained on ranks candidates, too.
