@@ -163,9 +163,9 @@ def codes_of_other_content(subject: Subject) -> Finding | None:
         return None
     wrong = np.zeros(len(index), dtype=bool)
     if len(index.vectors) == len(index) and index.codes.shape[1] == 1:
-        carried = index.vectors[index.codes[:, 0]]
-        wrong = np.abs(carried[:, : content.width] - content.vectors).max(axis=1, initial=0.0) > 1e-3
-        company = carried[:, content.width :]
+        carried, width = index.vectors[index.codes[:, 0]], content.vectors.shape[1]
+        wrong = np.abs(carried[:, :width] - content.vectors).max(axis=1, initial=0.0) > 1e-3
+        company = carried[:, width:]
         if company.shape[1] and subject.same_items:
             known = collaborative_vectors(subject.corpus, size=company.shape[1] - STATISTICS, seed=int(subject.model.card.get("seed", 0)))
             wrong |= np.abs(company - known).max(axis=1) > 1e-2

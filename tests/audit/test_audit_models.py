@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from llmrec.audit.models import MODEL_CHECKS, ModelFolder, audit_model, foreign_answers, model_hash, popularity_of_all
+from llmrec.collaborative import STATISTICS, collaborative_vectors
 from llmrec.exam import Exam, save_predictions
 from llmrec.indexing import ItemIndex
 from llmrec.interactions import Catalog
@@ -52,6 +53,16 @@ def test_a_step_chosen_on_test_counts_only_if_one_was_chosen(model, corpus):
 def test_vectors_of_a_neural_encoder_have_no_terms_to_judge_by(model, corpus):
     content = replace(model.content, terms=(), idf=np.zeros(0, np.float32), components=np.zeros((0, 0), np.float16))
     assert kinds(replace(model, content=content), corpus) == {}
+
+
+def test_what_events_say_of_an_item_must_be_what_train_says(model, corpus, all_train):
+    def with_company(source):
+        company = np.empty((len(model.index), 8 + STATISTICS), dtype=np.float32)
+        company[model.index.codes[:, 0]] = collaborative_vectors(source, size=8)
+        return replace(model, index=replace(model.index, vectors=np.hstack([model.index.vectors, company])))
+
+    assert kinds(with_company(corpus), corpus) == {}
+    assert set(kinds(with_company(all_train(corpus)), corpus)) == {"codes_of_other_content"}
 
 
 @pytest.mark.parametrize("scheme", ["atomic", "semantic"])
