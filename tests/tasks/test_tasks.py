@@ -108,7 +108,7 @@ def past_of(world, rows, asked, part):
     runs = runs_of(rows)
     if not world.timelines.temporal:
         earlier = {"valid": ("train",), "test": ("train", "valid")}[part]
-        return [run[0]["item_id"] for run in runs if run[0]["part"] in earlier]
+        return sorted(run[0]["item_id"] for run in runs if run[0]["part"] in earlier)
     own = next((run for run in runs if asked in run), [asked])
     return [run[0]["item_id"] for run in runs if run[-1]["position"] < own[0]["position"]]
 
@@ -123,6 +123,7 @@ def test_a_question_shows_what_stood_before_its_row_and_no_more(world, part):
         for h in task.held_out(world.timelines, part, SEED):
             row = world.log[h.row]
             shown = [event.item_id for event in h.request.history]
+            shown = shown if world.timelines.temporal else sorted(shown)  # a set is shown in no order
             assert shown == (past_of(world, world.rows[row["user_id"]], row, part) if task.reads_history else []), (task.name, h.request.id)
             asked += 1
     assert asked > 50
