@@ -378,7 +378,7 @@ def trained_toy(toy_corpus, tmp_path_factory):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     assert pretrain.main([*shared, f"output={folder / 'base'}", "pretrain.tasks={next_item: 1.0}", "pretrain.epochs=500", "pretrain.max_steps=120", "pretrain.batch_tokens=256", "pretrain.learning_rate=6e-3"]) == 0
     assert finetune.main([
-        *shared, f"output={folder / 'model'}", f"model.base={folder / 'base'}", "finetune.epochs=500", "finetune.max_steps=120", "finetune.batch_tokens=512",
+        *shared, f"output={folder / 'model'}", f"model.base={folder / 'base'}", "finetune.epochs=500", "finetune.max_steps=160", "finetune.batch_tokens=512",
         "tasks={next_item: 0.8, rating: 0.2}",
     ]) == 0
     for number, handler in handlers.items():
