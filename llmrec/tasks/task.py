@@ -250,8 +250,9 @@ class BoundQuestions(BoundTask):
         return example if example.branches else None
 
     def _answered_history(self, user: int, last: int, composer: Composer, template: PromptTemplate) -> Example | None:
-        """The history up to the event at place `last`, every rating in it an answer: branches would ask the same once more."""
-        trunk, _ = composer.trunk(template, [self.timelines.event(place) for place in range(self.timelines.span(user)[0], last + 1)], learn=RATING)
+        """The train events up to place `last`, every rating among them an answer: branches would ask the same once more."""
+        places = [place for place in range(self.timelines.span(user)[0], last + 1) if self.timelines.parts[place] == 0]
+        trunk, _ = composer.trunk(template, [self.timelines.event(place) for place in places], learn=RATING)
         return Example(self.task.name, trunk) if trunk.answers else None
 
     def _past(self, user: int, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -230,6 +230,21 @@ def test_a_training_answer_is_that_of_a_train_row(world):
                     assert template.event_is_question and (item, spaces[RATING].values[answer.row]) in {(row["item_id"], row["rating"]) for row in rows}
 
 
+def test_ratings_that_stand_between_train_s_are_no_answers(drawn, toy_vocabulary):
+    """A split by hand may hold out events in the middle of a timeline."""
+    corpus = replace(drawn, split={"rule": "given", "temporal": True})
+    timelines = Timelines.of(corpus)
+    world = SimpleNamespace(corpus=corpus, timelines=timelines, composer=composer_of(corpus, toy_vocabulary))
+    train = corpus.interactions.part("train").frame
+    known = {user_id: set(items) for user_id, items in train.group_by("user_id").agg("item_id").iter_rows()}
+    learned = 0
+    for user, template, example in examples(world, TASKS["rating"]):
+        if template.event_is_question:
+            learned += len(example.trunk.answers)
+            assert set(items_in(world, example.trunk.tokens)) <= known[timelines.user_ids[user]]
+    assert learned >= 10
+
+
 def plain(text):
     """A text as the tokenizer gives it back: it may close a long answer in the middle of a word."""
     return "".join(letter for letter in text if letter.isalnum())
