@@ -23,7 +23,7 @@ def collaborative_vectors(corpus: Corpus, *, size: int, seed: int = 0) -> np.nda
     """(items, width + STATISTICS) float32: for each catalogue row a vector of length 1 of the company it keeps, then its rating bias and its log count, standardised.
 
     The vector is a truncated SVD of the positive pointwise mutual information of items met by the same users, each user counting once; its width is `size` or, where there are fewer items, one less than these.
-    An item without train events has zeros throughout, and without ratings every bias is 0: nothing is known. Memory grows with the pairs of items that share a user.
+    An item without train events has a zero vector and count, and the bias of one rated as it is expected (which is 0 before biases are standardised); without ratings in the log every bias is 0. Memory grows with the pairs of items that share a user.
 
     Sources: Levy and Goldberg, Neural word embedding as implicit matrix factorization, NIPS 2014 (the vectors); Koren, Factor in the neighbors, TKDD 2010, section 2.1 (the bias).
     """

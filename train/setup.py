@@ -197,6 +197,8 @@ def new_index(settings: Settings, corpus: Corpus, base: Base, size: int) -> tupl
     keep = settings.content.rows and vectors.shape[1] > 0
     index = index if keep else replace(index, vectors=None)
     if settings.content.collaborative:
+        if not settings.content.rows:
+            raise ValueError(f"content.collaborative={settings.content.collaborative} stands behind the content, which content.rows=false leaves out: set content.rows=true, or content.collaborative=0")
         if settings.index != "atomic":
             raise ValueError(f"content.collaborative={settings.content.collaborative} needs a row for each item: set index=atomic, or content.collaborative=0 with index={settings.index}")
         found = collaborative_vectors(corpus, size=settings.content.collaborative, seed=settings.seed)

@@ -234,6 +234,12 @@ def test_a_validation_metric_that_is_none_is_refused_before_the_first_step(refus
         assert code == 3 and words in said and not (tmp_path / "base.run").exists()
 
 
+@pytest.mark.parametrize(("changes", "words"), [(["content.rows=false"], "set content.rows=true"), (["index=title"], "set index=atomic")])
+def test_collaborative_vectors_need_content_rows_of_single_items(refused, corpus, tmp_path, changes, words):
+    code, said = refused(pretrain.main, f"data.corpus={corpus}", f"output={tmp_path / 'base'}", "content.collaborative=4", "pretrain.tasks={next_item: 1}", *changes)
+    assert code == 3 and words in said
+
+
 @pytest.mark.slow
 def test_a_metric_of_a_task_that_is_not_trained_chooses_no_step(corpus, tmp_path, caplog, monkeypatch):
     """Every answer would be a refusal, and the first step the best."""
