@@ -102,7 +102,9 @@ class PhaseSettings(Section):
     """One training: `pretrain` or `finetune`."""
 
     tasks: Shares = {"next_item": 1.0}
-    """Each task's share of the loss (and of the tokens); tasks the data lacks are left out with a sentence."""
+    """Each task's share of the loss; tasks the data lacks are left out with a sentence."""
+    tokens: Shares = {}
+    """A task's share of the tokens where it is another than of the loss: few answers, passed over often, are learned by heart."""
     epochs: float = Field(10.0, gt=0)
     """Passes over the data: one is as many tokens as all tasks' units have."""
     max_steps: int | None = Field(None, ge=1)

@@ -120,6 +120,14 @@ def test_shares_are_normalised_and_decide_the_tokens(parts):
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_a_task_may_have_another_share_of_the_tokens_than_of_the_loss(parts):
+    whole = mixture(parts, {"next_item": 3.0, "rating": 1.0}, batch_tokens=4000, tokens={"rating": 0.01})
+    assert whole.shares.tolist() == [0.75, 0.25]
+    assert whole.units_per_step["rating"] == 1
+    assert whole.units_per_step["next_item"] * whole.mean_tokens["next_item"] == pytest.approx(4000, rel=0.1)
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
 def test_training_never_draws_a_wording_kept_for_evaluation(parts):
     whole = mixture(parts)
     for name, templates in whole.templates.items():

@@ -30,16 +30,14 @@ def main(argv: list[str] | None = None) -> None:
     from llmrec.tasks import TASKS
 
     from .loop import start
-    from .setup import new_index, offered_tasks, run, templates_of
+    from .setup import new_index, offered, run, templates_of
 
     made = settings.model
     if made.base == "built-in":
         raise ValueError("model.base is 'built-in'; finetune needs a trained base: run train.pretrain first and give its output, or name a folder or hub id")
     accelerator = start(settings)
     corpus = Corpus.load(settings.data.corpus)
-    phase = settings.finetune
-    shares = offered_tasks(phase.tasks, corpus)
-    phase = phase.model_copy(update={"tasks": shares})
+    phase = offered(settings.finetune, corpus)
     torch.manual_seed(settings.seed)
     base = load_base(made.base, revision=made.revision)
     layout = Layout(Path(made.base))
@@ -61,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         model.project_only()
     model.add_adapter(rank=made.lora.rank, alpha=made.lora.alpha, dropout=made.lora.dropout, targets=made.lora.targets)
     add_residual_dropout(model.base, made.residual_dropout)
-    templates = {name: templates_of(name) for name in shares}
+    templates = {name: templates_of(name) for name in phase.tasks}
     run(
         settings, phase, accelerator, corpus=corpus, model=model, base=base, index=index, content=content,
         templates=templates, answers={name: entries for name, entries in templates.items() if name in TASKS}, kind="adapter", base_name=made.base,

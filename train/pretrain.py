@@ -23,13 +23,11 @@ def main(argv: list[str] | None = None) -> None:
     from llmrec.tasks import TASKS
 
     from .loop import start
-    from .setup import bare, corpus_texts, new_index, offered_tasks, run, templates_of
+    from .setup import bare, corpus_texts, new_index, offered, run, templates_of
 
     accelerator = start(settings)
     corpus = Corpus.load(settings.data.corpus)
-    phase = settings.pretrain
-    shares = offered_tasks(phase.tasks, corpus)
-    phase = phase.model_copy(update={"tasks": shares})
+    phase = offered(settings.pretrain, corpus)
     made = settings.model
     if made.base == "built-in":
         base = create_base(
@@ -44,9 +42,9 @@ def main(argv: list[str] | None = None) -> None:
     if not settings.content.learned:
         model.project_only()
     add_residual_dropout(model.base, made.residual_dropout)
-    templates = {name: bare(templates_of(name)) for name in shares}
+    templates = {name: bare(templates_of(name)) for name in phase.tasks}
     # The stream it was trained on ranks candidates, too.
-    asked = dict.fromkeys(["next_item", "ranking"] if "next_item" in shares else []) | dict.fromkeys(name for name in shares if name in TASKS)
+    asked = dict.fromkeys(["next_item", "ranking"] if "next_item" in phase.tasks else []) | dict.fromkeys(name for name in phase.tasks if name in TASKS)
     answers = {name: bare(templates_of(name)) for name in asked}
     run(
         settings, phase, accelerator, corpus=corpus, model=model, base=base, index=index, content=content,

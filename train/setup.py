@@ -64,20 +64,21 @@ def bare(templates: Sequence[PromptTemplate]) -> tuple[PromptTemplate, ...]:
     return tuple(t for t in templates if t.name == BARE) or tuple(templates)
 
 
-def offered_tasks(wanted: Mapping[str, float], corpus: Corpus) -> dict[str, float]:
-    """The wanted tasks the corpus allows; the others are named with the reason. Raises KeyError for an unknown task, ValueError where none is left."""
+def offered(phase: PhaseSettings, corpus: Corpus) -> PhaseSettings:
+    """The phase with those of its tasks that the corpus allows; the others are named with the reason. Raises KeyError for an unknown task, ValueError where none is left."""
     kept = {}
-    for name, share in wanted.items():
+    for name in (*phase.tasks, *phase.tokens):
         if name not in OBJECTIVES:
-            raise KeyError(f"unknown task {name!r} in tasks; available: {', '.join(OBJECTIVES)}")
+            raise KeyError(f"unknown task {name!r} in {'tasks' if name in phase.tasks else 'tokens'}; available: {', '.join(OBJECTIVES)}")
+    for name, share in phase.tasks.items():
         reason = OBJECTIVES[name].reason_absent(corpus)
         if reason is None and share > 0:
             kept[name] = share
         elif reason is not None:
             log.info("left out: %s", reason)
     if not kept:
-        raise ValueError(f"none of the tasks {', '.join(wanted)} can be trained on this corpus (reasons above)")
-    return kept
+        raise ValueError(f"none of the tasks {', '.join(phase.tasks)} can be trained on this corpus (reasons above)")
+    return phase.model_copy(update={"tasks": kept})
 
 
 def run(
@@ -96,7 +97,7 @@ def run(
     bound = {name: OBJECTIVES[name].bind(timelines, seed=settings.seed) for name in templates}
     mixture = Mixture(
         bound, templates, composer, phase.tasks, batch_tokens=phase.batch_tokens // phase.accumulation, row_tokens=phase.row_tokens,
-        languages=settings.data.languages, seed=settings.seed,
+        languages=settings.data.languages, seed=settings.seed, tokens=phase.tokens,
     )
     model.to(accelerator.device)
     model.set_spaces(composer.spaces)
