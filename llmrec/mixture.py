@@ -105,28 +105,41 @@ class _Slots:
 
     def __init__(self, composer: Composer, spaces: Mapping[str, int]):
         self.composer, self.spaces = composer, spaces
-        self.columns: dict[str, list[int]] = {name: [] for name in ("slot", "space", "node", "target", "task", "scale")}
+        self.answers: list[tuple[int, int, int, int]] = []  # of each answer: tokens, space, row in it, task
+        self.slots: list[int] = []
+        self.words: list[int] = []  # the tokens of written answers, one behind the other
 
     def add(self, strand: Strand, start: int, before: int, task: int) -> None:
         """start: flat place of the strand's first token; before: flat place of the token that precedes it."""
-        columns = self.columns
         for first, stop, space, row in strand.answers:
-            number = self.spaces[space]
+            self.answers.append((stop - first, self.spaces[space], row, task))
+            self.slots.append(start + first - 1 if first else before)
+            self.slots.extend(range(start + first, start + stop - 1))
             if space == TEXT:
-                nodes, targets, scale = [0] * (stop - first), strand.tokens[first:stop], 1.0 / (stop - first)
-            else:
-                nodes, targets, scale = *self.composer.spaces[space].trie.steps(row), 1.0
-            for token, node, target in zip(range(first, stop), nodes, targets):
-                columns["slot"].append(start + token - 1 if token else before)
-                columns["node"].append(node)
-                columns["target"].append(target)
-            size = stop - first
-            columns["space"] += [number] * size
-            columns["task"] += [task] * size
-            columns["scale"] += [scale] * size
+                self.words.extend(strand.tokens[first:stop])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {name: np.asarray(values, dtype=np.float32 if name == "scale" else np.int64) for name, values in self.columns.items()}
+        sizes, spaces, rows, tasks = np.array(self.answers, dtype=np.int64).reshape(-1, 4).T
+        ends = np.cumsum(sizes)
+        node, target = np.zeros((2, len(self.slots)), dtype=np.int64)
+        scale = np.ones(len(self.slots), dtype=np.float32)
+        for name, number in self.spaces.items():
+            members = np.flatnonzero(spaces == number)
+            # places[a, t]: where token t of answer a stands among the slots
+            steps = np.arange(sizes[members].max(initial=0))
+            within = steps < sizes[members][:, None]
+            places = ((ends - sizes)[members][:, None] + steps)[within]
+            if name == TEXT:
+                target[places] = self.words
+                scale[places] = np.repeat(1 / sizes[members], sizes[members])
+            elif len(members):
+                trie = self.composer.spaces[name].trie
+                paths = trie.paths(rows[members])
+                above, below = paths[:, : len(steps)][within], paths[:, 1 : len(steps) + 1][within]
+                node[places], target[places] = above, below - trie.first[above]
+        return {
+            "slot": np.array(self.slots, dtype=np.int64), "space": np.repeat(spaces, sizes), "node": node, "target": target, "task": np.repeat(tasks, sizes), "scale": scale,
+        }
 
 
 class Mixture:

@@ -25,7 +25,7 @@ from llmrec.bases import decoder_of
 class SpaceTensors:
     """An answer space on the model's device. Its head has one column per distinct token of the space.
 
-    first: (nodes + 1,), children as in Trie.   column: (nodes,), the head column of the edge into a node.   tokens: (columns,), token ids.
+    first, low, high, order: as in Trie.   column: (nodes,) int32, the head column of the edge into a node.   tokens: (columns,) int64, token ids.
     values: (answers,) float32, what the root's children count as, where each is an answer with a value; else None.
     """
 
@@ -33,6 +33,9 @@ class SpaceTensors:
     first: Tensor
     column: Tensor
     tokens: Tensor
+    low: Tensor
+    high: Tensor
+    order: Tensor
     flat: bool
     values: Tensor | None = None
 
@@ -43,9 +46,13 @@ class SpaceTensors:
         column = np.concatenate([[0], column.ravel()])
         # All answers are single tokens in column order: the root's children are the head's columns, nothing needs gathering.
         flat = trie.depth == 1 and bool((column[1:] == np.arange(len(tokens))).all())
-        put = lambda array: torch.as_tensor(array, dtype=torch.long, device=device)  # noqa: E731
-        values = torch.as_tensor(space.values[trie.answer[1:]], dtype=torch.float32, device=device) if flat and space.values is not None else None
-        return cls(space.name, put(trie.first), put(column), put(tokens), flat, values)
+        put = lambda array, dtype=torch.int32: torch.as_tensor(array, dtype=dtype, device=device)  # noqa: E731
+        values = put(space.values[trie.order], torch.float32) if flat and space.values is not None else None
+        return cls(space.name, put(trie.first), put(column), put(tokens, torch.int64), put(trie.low), put(trie.high), put(trie.order), flat, values)
+
+    def answers(self, nodes: Tensor) -> Tensor:
+        """The answer that ends at each node, -1 at inner nodes: int64, of the shape of `nodes`."""
+        return torch.where(self.first[nodes] == self.first[nodes + 1], self.order[self.low[nodes].clamp(max=len(self.order) - 1)], -1).long()
 
 
 class LanguageModel(nn.Module):
@@ -163,14 +170,14 @@ class LanguageModel(nn.Module):
         if int(space.tokens[0]) >= self.vocabulary_size:
             rows = self.rows() if rows is None else rows
             whole = len(space.tokens) == len(rows)
-            return self._shape(F.linear(hidden_SH, rows if whole else rows[space.tokens - self.vocabulary_size]).float())
+            return self._shape(F.linear(hidden_SH, rows if whole else rows[space.tokens - self.vocabulary_size]))
         head = self.base.get_output_embeddings()
         bias = head.bias[space.tokens] if getattr(head, "bias", None) is not None else None
-        return self._shape(F.linear(hidden_SH, head.weight[space.tokens], bias).float())
+        return self._shape(F.linear(hidden_SH, head.weight[space.tokens], bias))
 
     def text_logits(self, hidden_SH: Tensor) -> Tensor:
         """(S, vocabulary_size): the logits of words."""
-        return self._shape(self.base.get_output_embeddings()(hidden_SH)[..., : self.vocabulary_size].float())
+        return self._shape(self.base.get_output_embeddings()(hidden_SH)[..., : self.vocabulary_size])
 
     def whole_table(self, space_name: str, rows: Tensor) -> Tensor | None:
         """(V, H), where the logits of a space are plain products with all rows of one table, in the order of its answers; else None."""
@@ -183,17 +190,19 @@ class LanguageModel(nn.Module):
         return rows if space.flat and len(space.tokens) == len(rows) and int(space.tokens[0]) == self.vocabulary_size else None
 
     def child_log_probs(self, logits_SC: Tensor, nodes_S: Tensor, space: SpaceTensors) -> tuple[Tensor, Tensor]:
-        """Log-probabilities over the children of each node, normalised among them: (S, W), -inf behind the last child; and the child nodes (S, W)."""
+        """Log-probabilities over the children of each node, normalised among them: (S, W), -inf behind the last child; and the child nodes (S, W). A leaf counts as its own only child."""
         if space.flat:
             return logits_SC.log_softmax(-1), (torch.arange(logits_SC.shape[1], device=logits_SC.device) + 1).expand(logits_SC.shape)
         start = space.first[nodes_S]
         count = space.first[nodes_S + 1] - start
+        start, count = torch.where(count > 0, start, nodes_S), count.clamp(min=1)
         steps = torch.arange(int(count.max()), device=logits_SC.device)
         child = (start[:, None] + steps).clamp(max=len(space.column) - 1)
         valid = steps < count[:, None]
-        return logits_SC.gather(1, space.column[child]).masked_fill(~valid, -torch.inf).log_softmax(-1), child
+        return logits_SC.gather(1, space.column[child].long()).masked_fill(~valid, -torch.inf).log_softmax(-1), child
 
     def _shape(self, logits: Tensor) -> Tensor:
+        logits = logits if logits.dtype == torch.float64 else logits.float()
         logits = logits * self.logit_factor if self.logit_factor != 1.0 else logits
         return torch.tanh(logits / self.logit_cap) * self.logit_cap if self.logit_cap else logits
 

@@ -15,14 +15,16 @@ def test_every_code_leads_to_its_answer_and_back():
         assert tuple(trie.code(row)) == code
         assert [int(trie.token[trie.first[n] + c]) for n, c in zip(nodes, children)] == list(code)
         leaf = trie.first[nodes[-1]] + children[-1]
-        assert trie.answer[leaf] == row and trie.first[leaf] == trie.first[leaf + 1]
+        assert trie.leaf[row] == leaf and trie.order[trie.low[leaf]] == row and trie.first[leaf] == trie.first[leaf + 1]
 
 
 def test_the_numbering_of_nodes_by_hand():
     trie = Trie.build([[5, 1], [3], [5, 0]])
     assert trie.token.tolist() == [-1, 3, 5, 0, 1]
     assert trie.first.tolist() == [1, 3, 3, 5, 5, 5]
-    assert trie.answer.tolist() == [-1, 1, -1, 2, 0]
+    assert trie.leaf.tolist() == [4, 1, 3]
+    assert trie.parent.tolist() == [-1, 0, 0, 2, 2]
+    assert trie.paths(np.array([1, 2])).tolist() == [[0, 1, -1], [0, 2, 3]]
     assert trie.level.tolist() == [0, 1, 1, 2, 2]
 
 
@@ -41,7 +43,19 @@ def test_an_empty_space_or_code_is_refused(codes):
 def test_a_node_lives_while_a_leaf_below_it_is_allowed():
     trie = Trie.build([[5, 1], [3], [5, 0]])
     assert trie.alive(np.array([True, False, False])).tolist() == [True, False, True, False, True]
-    assert trie.alive(np.array([[False, False, False], [True, True, True]])).sum(axis=1).tolist() == [0, 5]
+    assert not trie.alive(np.zeros(3, dtype=bool)).any() and trie.alive(np.ones(3, dtype=bool)).all()
+
+
+@pytest.mark.parametrize("tokens", [40, 2**20])  # the second is too wide for one number a code
+def test_nodes_stand_in_the_order_of_their_codes_whatever_way_these_are_sorted(tokens):
+    rng = np.random.default_rng(1)
+    codes = np.unique(rng.integers(0, tokens, (500, 4)), axis=0)
+    rng.shuffle(codes)
+    trie = Trie.build(codes)
+    assert trie.order.tolist() == sorted(range(len(codes)), key=lambda row: codes[row].tolist())
+    for level in range(1, 5):
+        low = trie.low[trie.levels[level] : trie.levels[level + 1]]
+        assert trie.levels[level + 1] - trie.levels[level] == len(np.unique(codes[:, :level], axis=0)) and (np.diff(low) > 0).all()
 
 
 def test_closed_answers_get_an_end_token_only_where_one_begins_another():

@@ -1,8 +1,9 @@
-"""Search in an answer space: a beam over its trie, or every answer exactly.
+"""Search in an answer space: a beam over its trie, every answer exactly, or given answers.
 
 A score is the joint log-probability of the answer (its end token included, where it has one) under the full answer space, without a length
 penalty; over the whole space the probabilities sum to 1. What a request does not allow never changes a score: leaves, and nodes without an
-allowed leaf, are set to minus infinity after normalisation. B prompts, K beams, N nodes, A answers.
+allowed leaf, are set to minus infinity after normalisation. A node with one answer below it is read no further: what is left has probability 1.
+B prompts, K beams, U of them unfinished, W children, N nodes, A answers, M given answers.
 """
 
 from __future__ import annotations
@@ -12,139 +13,153 @@ import torch
 from torch import Tensor
 
 from llmrec.answers import Trie
+from llmrec.decoding.allowed import Allowed
 from llmrec.decoding.reading import Reading
+from llmrec.model import LanguageModel, SpaceTensors
 
 CHUNK = 512
 """Nodes of an exact search read at once: longer chunks cost more in attention among themselves than they save."""
 
 
 @torch.inference_mode()
-def beam(reading: Reading, trie: Trie, space: str, *, width: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def beam(reading: Reading, trie: Trie, space: str, *, width: int, allowed: Allowed | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The best answers a beam of `width` finds: answer rows (B, width) int64, best first, -1 where there are fewer; scores (B, width) float64, -inf there.
 
-    allowed: (B, A) bool, or None: all. With `width` of at least the answers' number nothing can be missed.
+    With `width` of at least the answers' number nothing can be missed.
     """
     model = reading.model
     tensors = model.spaces[space]
-    alive = None if allowed is None else torch.as_tensor(trie.alive(allowed), device=model.device)
-    answer = torch.as_tensor(trie.answer, device=model.device)
-    token = torch.as_tensor(trie.token, device=model.device)
-    size, rows = len(reading.last), model.rows()
-    logits = model.space_logits(reading.last, tensors, rows)
-    scores, children = model.child_log_probs(logits, torch.zeros(size, dtype=torch.long, device=model.device), tensors)
-    scores = scores.double()
-    if alive is not None:
-        scores = scores.masked_fill(~alive.gather(1, children), -torch.inf)
-    scores, nodes = _best(scores, children, width)
-    ancestors: Tensor | None = None
+    living = None if allowed is None else allowed.living(trie, tensors)
+    rows = model.rows()
+    scores, nodes = model.child_log_probs(model.space_logits(reading.last, tensors, rows), torch.zeros_like(reading.last[:, 0], dtype=torch.long), tensors)
+    scores, nodes, _ = _survivors(scores.double(), nodes, living, width)
+    ancestors: Tensor | None = None  # (B, K, grown): which grown tokens each beam sees
     for depth in range(trie.depth - 1):
-        finished = answer[nodes] >= 0
-        if bool((finished | scores.isneginf()).all()):
+        open_ = (tensors.high[nodes] - tensors.low[nodes] > 1) & ~scores.isneginf()
+        read = int(open_.sum(dim=1).max())
+        if not read:
             break
-        beams = nodes.shape[1]
-        itself = torch.eye(beams, dtype=torch.bool, device=model.device).expand(size, beams, beams)
-        sees = itself if ancestors is None else torch.cat([ancestors, itself], dim=2)
-        hidden = reading.grow(token[nodes], torch.full((beams,), depth, device=model.device), sees)
-        # A finished beam stands in its place; its node is swapped for the root to have children to compute, which are then ignored.
-        inner = torch.where(finished, 0, nodes).reshape(-1)
-        wide = finished.reshape(-1)
-        logits = model.space_logits(hidden.reshape(size * beams, -1), tensors, rows)
-        inner_scores, inner_children = _children(model, logits, inner, wide, tensors)
-        inner_scores, inner_children = inner_scores.double().view(size, beams, -1), inner_children.view(size, beams, -1)
-        if alive is not None:
-            dead = ~alive.gather(1, inner_children.reshape(size, -1)).view(inner_children.shape)
-            inner_scores = inner_scores.masked_fill(dead, -torch.inf)
-        total = scores[..., None] + inner_scores.masked_fill(finished[..., None], -torch.inf)
-        total[..., 0] = torch.where(finished, scores, total[..., 0])
-        inner_children[..., 0] = torch.where(finished, nodes, inner_children[..., 0])
-        fan = total.shape[2]
-        scores, place = _best(total.view(size, -1), torch.arange(beams * fan, device=model.device).expand(size, -1), width)
-        parent = place // fan
-        nodes = inner_children.reshape(size, -1).gather(1, place)
+        # The unfinished beams of each prompt stand first; where a prompt has fewer than another, finished ones are read with them and ignored.
+        place = open_.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :read]
+        asked, alive = nodes.gather(1, place), open_.gather(1, place)
+        itself = torch.eye(read, dtype=torch.bool, device=model.device).expand(len(nodes), read, read)
+        sees = itself if ancestors is None else torch.cat([ancestors.gather(1, place[..., None].expand(-1, -1, ancestors.shape[2])), itself], dim=2)
+        hidden = reading.grow(tensors.tokens[tensors.column[asked]], torch.full((read,), depth, device=model.device), sees)
+        gain, children = model.child_log_probs(model.space_logits(hidden.flatten(0, 1), tensors, rows), asked.flatten(), tensors)
+        fan = children.shape[1]
+        gain = scores.gather(1, place)[..., None] + gain.view(len(nodes), read, fan)
+        gain = gain.masked_fill(~alive[..., None], -torch.inf).flatten(1)
+        kept = scores.masked_fill(open_, -torch.inf)
+        scores, nodes, chosen = _survivors(torch.cat([gain, kept], dim=1), torch.cat([children.view(len(nodes), -1), nodes], dim=1), living, width)
+        parent = torch.where(chosen < read * fan, chosen // fan, 0)  # a finished beam is never read again, whatever it sees
         ancestors = sees.gather(1, parent[..., None].expand(-1, -1, sees.shape[2]))
     reading.rewind()
-    found = torch.where(scores.isneginf(), -1, answer[nodes])
-    return found.cpu().numpy(), scores.cpu().numpy()
+    found = torch.where(scores.isneginf(), -1, tensors.order[tensors.low[nodes]])
+    return found.long().cpu().numpy(), scores.cpu().numpy()
 
 
 @torch.inference_mode()
-def exact(reading: Reading, trie: Trie, space: str, *, allowed: np.ndarray | None = None) -> np.ndarray:
-    """The score of every answer: (B, A) float64, -inf where not allowed. Each inner node is read once, behind the prompt and its ancestors, whatever number of answers share it.
+def exact(reading: Reading, trie: Trie, space: str, *, allowed: Allowed | None = None) -> np.ndarray:
+    """The score of every answer: (B, A) float64, -inf where not allowed. Each node is read once, behind the prompt and its ancestors, whatever number of answers share it.
 
-    allowed: (B, A) bool, or None: all. Nodes without a leaf allowed to any of the prompts are not read.
+    Nodes without a leaf allowed to any of the prompts are not read.
     """
     model = reading.model
     tensors = model.spaces[space]
     size, rows = len(reading.last), model.rows()
-    if trie.depth == 1:  # the root is the only node: its children's log-probabilities are the scores
-        log_probs, children = model.child_log_probs(model.space_logits(reading.last, tensors, rows), torch.zeros(size, dtype=torch.long, device=model.device), tensors)
-        scores = np.empty((size, len(trie.codes)))
-        scores[:, trie.answer[children[0].cpu().numpy()]] = log_probs.double().cpu().numpy()
-        return scores if allowed is None else np.where(allowed, scores, -np.inf)
-    live = np.ones(trie.num_nodes, dtype=bool) if allowed is None else trie.alive(allowed).any(axis=0)
-    edge = torch.full((size, trie.num_nodes), -torch.inf, dtype=torch.float64, device=model.device)
-    _put(edge, model, model.space_logits(reading.last, tensors, rows), np.zeros(1, dtype=np.int64), tensors)
-    inner = np.flatnonzero(live & (trie.answer < 0))[1:]
+    may = None if allowed is None else allowed.dense(len(trie.order))
+    log_probs, children = model.child_log_probs(model.space_logits(reading.last, tensors, rows), torch.zeros(size, dtype=torch.long, device=model.device), tensors)
+    total = torch.zeros(size, trie.num_nodes, dtype=torch.float64, device=model.device)
+    total[:, children[0]] = log_probs.double()
+    live = np.ones(trie.num_nodes, dtype=bool) if may is None else trie.alive(may.any(axis=0))
+    wide = np.flatnonzero(live & (np.diff(trie.first) > 1))[1:]
     # Nodes in the order of a depth-first walk: a chunk then holds subtrees whole, and few ancestors are read twice.
-    inner = inner[np.lexsort((trie.level[inner], trie.low[inner]))]
-    for start in range(0, len(inner), CHUNK):
-        chunk = inner[start : start + CHUNK]
+    wide = wide[np.lexsort((trie.level[wide], trie.low[wide]))]
+    for start in range(0, len(wide), CHUNK):
+        chunk = wide[start : start + CHUNK]
         nodes = _with_ancestors(trie, chunk)
-        sees = (trie.low[nodes][None] <= trie.low[nodes][:, None]) & (trie.high[nodes][None] >= trie.high[nodes][:, None]) & (trie.level[nodes][None] <= trie.level[nodes][:, None])
-        put = lambda array: torch.as_tensor(array, device=model.device)  # noqa: E731
-        hidden = reading.grow(put(trie.token[nodes]).expand(size, -1), put(trie.level[nodes] - 1), put(sees))
-        wanted = np.searchsorted(nodes, chunk)
-        hidden = hidden[:, put(wanted)]
-        _put(edge, model, model.space_logits(hidden.reshape(size * len(chunk), -1), tensors, rows).view(size, len(chunk), -1), chunk, tensors)
+        hidden = _read(reading, trie, np.broadcast_to(nodes, (size, len(nodes))))[:, torch.as_tensor(np.searchsorted(nodes, chunk), device=model.device)]
+        _put(total, model, model.space_logits(hidden.flatten(0, 1), tensors, rows), chunk, tensors)
         reading.rewind()
-    total = edge
-    total[:, 0] = 0.0
-    parent = torch.as_tensor(trie.parent, device=model.device)
-    level = torch.as_tensor(trie.level, device=model.device)
-    for depth in range(1, trie.depth + 1):
-        nodes = torch.nonzero(level == depth).squeeze(1)
-        total[:, nodes] += total[:, parent[nodes]]
-    leaves = trie.paths[np.arange(len(trie.codes)), trie.lengths]
-    scores = total[:, torch.as_tensor(leaves, device=model.device)].cpu().numpy()
-    return scores if allowed is None else np.where(allowed, scores, -np.inf)
+    parent = torch.as_tensor(trie.parent, dtype=torch.long, device=model.device)
+    for start, stop in zip(trie.levels[1:], trie.levels[2:]):  # what stands at a node is so far the step into it alone
+        total[:, start:stop] += total[:, parent[start:stop]]
+    scores = total[:, torch.as_tensor(trie.leaf, dtype=torch.long, device=model.device)].cpu().numpy()
+    return scores if may is None else np.where(may, scores, -np.inf)
 
 
-def _best(scores: Tensor, values: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The `width` best of each row, best first; equal scores in the order they stand."""
-    scores, place = scores.sort(dim=1, descending=True, stable=True) if scores.shape[1] <= 4 * width else _top(scores, width)
-    return scores[:, :width], values.gather(1, place[:, :width])
+@torch.inference_mode()
+def score(reading: Reading, trie: Trie, space: str, answers: np.ndarray) -> np.ndarray:
+    """The scores of given answers: (B, M) answer rows, -1 where a prompt has fewer, to (B, M) float64, -inf there.
+
+    A prompt reads only the nodes its own answers pass.
+    """
+    model = reading.model
+    tensors = model.spaces[space]
+    rows, device = model.rows(), model.device
+    put = lambda array: torch.as_tensor(np.ascontiguousarray(array), device=device)  # noqa: E731
+    paths = trie.paths(np.maximum(answers, 0))
+    above, below = np.maximum(paths[:, :, :-1], 0), paths[:, :, 1:]
+    choice = (below >= 0) & (answers >= 0)[..., None] & (trie.first[above + 1] - trie.first[above] > 1)  # steps at which there is something to choose
+    asked = [np.unique(nodes[chosen & (nodes > 0)]) for nodes, chosen in zip(above, choice)]
+    nodes = [_with_ancestors(trie, own) for own in asked]
+    tree = np.zeros((len(answers), max(map(len, nodes))), dtype=np.int64)
+    for row, own in enumerate(nodes):
+        tree[row, : len(own)] = own
+    logits = model.space_logits(reading.last, tensors, rows)[:, None]
+    if tree.shape[1]:
+        hidden = _read(reading, trie, tree)
+        logits = torch.cat([logits, model.space_logits(hidden.flatten(0, 1), tensors, rows).view(*tree.shape, -1)], dim=1)
+        reading.rewind()
+    scores = np.where(answers >= 0, 0.0, -np.inf)
+    known = np.concatenate([np.zeros((len(answers), 1), dtype=np.int64), tree], axis=1)
+    log_probs, children = model.child_log_probs(logits.flatten(0, 1), put(known.ravel()), tensors)
+    log_probs = log_probs.double().view(*known.shape, -1)
+    for level in range(choice.shape[2]):
+        prompt, number = np.nonzero(choice[:, :, level])
+        node = above[prompt, number, level]
+        place = np.array([0 if n == 0 else 1 + np.searchsorted(nodes[p], n) for p, n in zip(prompt, node)], dtype=np.int64)
+        scores[prompt, number] += log_probs[put(prompt), put(place), put(below[prompt, number, level] - trie.first[node])].cpu().numpy()
+    return scores
 
 
-def _top(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """As a stable sort would give them, without sorting the rest: equal scores at the edge may fall either way, the same way every time."""
+def _survivors(scores: Tensor, nodes: Tensor, living, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The `width` best of each prompt's nodes that may be answered: scores, nodes, and their places."""
+    if living is not None:
+        scores = scores.masked_fill(~living(nodes), -torch.inf)
+    scores, place = _best(scores, width)
+    return scores, nodes.gather(1, place), place
+
+
+def _read(reading: Reading, trie: Trie, nodes: np.ndarray) -> Tensor:
+    """Hidden states (B, N, H) of trie nodes, each read behind the prompt and its ancestors among the nodes. nodes: (B, N), ancestors before descendants; the root stands for padding."""
+    device = reading.model.device
+    put = lambda array: torch.as_tensor(np.ascontiguousarray(array), dtype=torch.long, device=device)  # noqa: E731
+    low, high, level = (put(array[nodes]) for array in (trie.low, trie.high, trie.level))
+    sees = (low[:, None] <= low[:, :, None]) & (high[:, None] >= high[:, :, None]) & (level[:, None] <= level[:, :, None]) & (level[:, None] > 0)
+    itself = torch.eye(nodes.shape[1], dtype=torch.bool, device=device)
+    return reading.grow(put(np.maximum(trie.token[nodes], 0)), put(np.maximum(trie.level[nodes] - 1, 0)), sees | itself)
+
+
+def _best(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The `width` best of each row and their places, best first; equal scores in the order they stand."""
+    if scores.shape[1] <= 4 * width:
+        scores, place = scores.sort(dim=1, descending=True, stable=True)
+        return scores[:, :width], place[:, :width]
+    # As a stable sort would give them, without sorting the rest: equal scores at the edge may fall either way, the same way every time.
     top, place = scores.topk(width, dim=1)
     place, order = place.sort(dim=1)
-    top = top.gather(1, order)
-    top, order = top.sort(dim=1, descending=True, stable=True)
+    top, order = top.gather(1, order).sort(dim=1, descending=True, stable=True)
     return top, place.gather(1, order)
 
 
-def _children(model, logits: Tensor, nodes: Tensor, ignored: Tensor, tensors) -> tuple[Tensor, Tensor]:
-    """Children of inner nodes; rows of `ignored` are not computed (their root would be the widest of all)."""
-    if not bool(ignored.any()):
-        return model.child_log_probs(logits, nodes, tensors)
-    kept = torch.nonzero(~ignored).squeeze(1)
-    some_scores, some_children = model.child_log_probs(logits[kept], nodes[kept], tensors)
-    scores = torch.full((len(nodes), some_scores.shape[1]), -torch.inf, dtype=some_scores.dtype, device=logits.device)
-    children = torch.zeros(len(nodes), some_scores.shape[1], dtype=torch.long, device=logits.device)
-    scores[kept], children[kept] = some_scores, some_children
-    return scores, children
-
-
-def _put(edge: Tensor, model, logits: Tensor, nodes: np.ndarray, tensors) -> None:
-    """Writes the log-probabilities of the nodes' children into edge (B, N). logits: (B, columns) for one node, else (B, nodes, columns)."""
-    size = edge.shape[0]
-    flat = logits.reshape(size * len(nodes), -1)
-    at = torch.as_tensor(nodes, device=edge.device).repeat(size)
-    log_probs, children = model.child_log_probs(flat, at, tensors)
-    batch = torch.arange(size, device=edge.device).repeat_interleave(len(nodes))[:, None].expand(children.shape)
+def _put(total: Tensor, model: LanguageModel, logits: Tensor, nodes: np.ndarray, tensors: SpaceTensors) -> None:
+    """Writes the log-probabilities of the nodes' children into total (B, N). logits: (B * nodes, columns)."""
+    size = len(total)
+    log_probs, children = model.child_log_probs(logits, torch.as_tensor(nodes, dtype=torch.long, device=total.device).repeat(size), tensors)
+    prompt = torch.arange(size, device=total.device).repeat_interleave(len(nodes))[:, None].expand(children.shape)
     valid = ~log_probs.isneginf()
-    edge[batch[valid], children[valid]] = log_probs[valid].double()
+    total[prompt[valid], children[valid]] = log_probs[valid].double()
 
 
 def _with_ancestors(trie: Trie, nodes: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ Separate from its folder (what a trained model is on disk), from training, which
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,8 +18,9 @@ from tqdm import tqdm
 
 from llmrec.answers import ITEMS, RATING, TEXT
 from llmrec.composer import MAX_ANSWER_TOKENS, Composer
+from llmrec.decoding.allowed import Allowed
 from llmrec.decoding.reading import Reading
-from llmrec.decoding.search import beam, exact
+from llmrec.decoding.search import beam, exact, score
 from llmrec.decoding.writing import write
 from llmrec.interactions import Catalog, Event
 from llmrec.model import LanguageModel
@@ -32,6 +34,9 @@ BEAMS = 20
 
 MAX_SCORES = 1 << 24
 """Scores that stand in memory at once (64-bit: 128 MiB)."""
+
+MASKS = 64
+"""Predicates whose items are remembered."""
 
 FAN_TOKENS = 512
 """Tokens of questions read at once behind one history: each batch is a square of them in attention."""
@@ -68,6 +73,7 @@ class Recommender:
         self.catalog = composer.catalog
         self.tasks = list(self.templates)
         self.titles = {item_id: title or "untitled" for item_id, title in zip(self.catalog.item_ids, self.catalog.titles)}
+        self._masks: dict[str, np.ndarray] = {}
         self._labels = np.array(self.catalog.item_ids, dtype=object)
 
     @classmethod
@@ -143,7 +149,7 @@ class Recommender:
         if space not in self.composer.spaces:
             raise ValueError(f"this model has no answers for task {request.task!r}: its corpus had no rating scale")
         if request.where:
-            where_mask(self.catalog, request.where)
+            self._where(request.where)
         if not task.reads_history and request.history:
             request = replace(request, history=())
         tokens, trunk, space, skipped, shown = self.composer.prompt(template, request, space=space)
@@ -157,9 +163,13 @@ class Recommender:
         else:
             trie = self.composer.spaces[ITEMS].trie
             width = min(max(beams, request.k), len(trie.codes))
+            if trie.depth > 1 and request.candidates is not None:
+                mode, width = "rank", 0
             # One token an item: the first read scores them all. And a beam that holds a quarter of the catalogue costs more than reading every node once.
-            mode = "exact" if exhaustive or task.candidates or trie.depth == 1 or 4 * width >= len(trie.codes) else "beam"
-            width = 0 if mode == "exact" else width
+            elif exhaustive or trie.depth == 1 or 4 * width >= len(trie.codes):
+                mode, width = "exact", 0
+            else:
+                mode = "beam"
         return Query(number, request, tokens, trunk, space, mode, width, skipped)
 
     def _groups(self, queries: Sequence[Query]) -> dict[tuple, list[Query]]:
@@ -200,12 +210,19 @@ class Recommender:
         if mode in ("closed", "fan"):
             probabilities = np.exp(exact(reading, space.trie, space_name))
             return [self._closed(space_name, row / row.sum()) for row in probabilities]
-        masks = [self._allowed(query.request) for query in batch]
-        allowed = None if all(mask is None for mask in masks) else np.stack([np.ones(len(space), dtype=bool) if m is None else m for m in masks])
+        allowed = self._allowed([query.request for query in batch])
         if mode == "exact":
             scores = exact(reading, space.trie, space_name, allowed=allowed)
             best = [_best(row, query.request.k) for query, row in zip(batch, scores)]
             return [self._listed(query.request.k, rows, row[rows]) for query, rows, row in zip(batch, best, scores)]
+        if mode == "rank":
+            given = [np.flatnonzero(row) for row in allowed.dense(len(space))]
+            rows = np.full((len(batch), max(map(len, given))), -1, dtype=np.int64)
+            for place, own in enumerate(given):
+                rows[place, : len(own)] = own
+            scores = score(reading, space.trie, space_name, rows)
+            best = [_best(row, query.request.k) for query, row in zip(batch, scores)]
+            return [self._listed(query.request.k, own[places], row[places]) for query, own, row, places in zip(batch, rows, scores, best)]
         rows, scores = beam(reading, space.trie, space_name, width=width, allowed=allowed)
         return [self._listed(query.request.k, row, score) for query, row, score in zip(batch, rows, scores)]
 
@@ -219,21 +236,33 @@ class Recommender:
         count = min(k, int(np.isfinite(scores).sum()))
         return Prediction(item_ids=self._labels[rows[:count]].tolist(), scores=scores[:count].tolist(), truncated=count < k)
 
-    def _allowed(self, request: Request) -> np.ndarray | None:
-        """(items,) bool, which items may be answered; None: all."""
+    def _allowed(self, requests: Sequence[Request]) -> Allowed | None:
+        """Which items the requests may be answered with; None: all of them with any."""
+        masks, without = zip(*map(self._constraint, requests))
+        return Allowed(masks, without) if any(mask is not None or len(rows) for mask, rows in zip(masks, without)) else None
+
+    def _constraint(self, request: Request) -> tuple[np.ndarray | None, np.ndarray]:
+        """What one request may be answered with: (items,) bool, or None: all; and the rows left out of it."""
         rows = self.catalog.rows
-        allowed = np.ones(len(self.catalog), dtype=bool)
+        mask = self._where(request.where) if request.where else None
         chosen = request.candidates if request.candidates is not None else request.include
         if chosen is not None:
-            allowed[:] = False
-            allowed[[rows[item_id] for item_id in chosen if item_id in rows]] = True
-        left_out = list(request.exclude)
+            named = np.zeros(len(self.catalog), dtype=bool)
+            named[[rows[item_id] for item_id in chosen if item_id in rows]] = True
+            mask = named if mask is None else mask & named
+        left_out = set(request.exclude)
         if request.exclude_seen and request.candidates is None:
-            left_out += [event.item_id for event in request.history]
-        allowed[[rows[item_id] for item_id in left_out if item_id in rows]] = False
-        if request.where:
-            allowed &= where_mask(self.catalog, request.where)
-        return None if allowed.all() else allowed
+            left_out.update(event.item_id for event in request.history)
+        return mask, np.array(sorted(rows[item_id] for item_id in left_out if item_id in rows), dtype=np.int64)
+
+    def _where(self, where: Mapping[str, object]) -> np.ndarray:
+        """The mask of a predicate, kept for the requests that share it."""
+        key = json.dumps(where, sort_keys=True, default=str)
+        if key not in self._masks:
+            if len(self._masks) >= MASKS:
+                self._masks.pop(next(iter(self._masks)))
+            self._masks[key] = where_mask(self.catalog, where)
+        return self._masks[key]
 
     def _one(self, request: Request) -> Prediction:
         prediction = self.predict([request])[0]

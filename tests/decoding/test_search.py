@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from llmrec.answers import AnswerSpace, Trie
+from llmrec.decoding.allowed import Allowed
 from llmrec.decoding.reading import Reading
-from llmrec.decoding.search import beam, exact
+from llmrec.decoding.search import beam, exact, score
 from llmrec.model import LanguageModel
 
 NEW = 40
@@ -46,10 +47,14 @@ def brute_force(model: LanguageModel, prompt: list[int], trie: Trie) -> np.ndarr
         code = trie.code(row)
         logits = plain(input_ids=torch.tensor([prompt + code])).logits[0, len(prompt) - 1 : -1].double()
         for step, token in enumerate(code):
-            node = trie.paths[row, step]
+            node = trie.steps(row)[0][step]
             children = trie.token[trie.first[node] : trie.first[node + 1]]
             scores[row] += float(logits[step, token] - torch.logsumexp(logits[step, torch.as_tensor(children)], 0))
     return scores
+
+
+def masks(allowed: np.ndarray) -> Allowed:
+    return Allowed(list(allowed), [np.zeros(0, dtype=np.int64)] * len(allowed))
 
 
 PROMPTS = [[1, 300, 301, 302, 303], [1, 310, 311, 5, 7]]
@@ -83,13 +88,13 @@ def test_a_narrow_beam_gives_allowed_answers_once_with_unchanged_scores(model, k
     allowed = np.random.default_rng(0).random((2, len(trie.codes))) < 0.3
     reading = Reading.of(model, PROMPTS)
     whole = exact(reading, trie, "items")
-    found, scores = beam(reading, trie, "items", width=4, allowed=allowed)
+    found, scores = beam(reading, trie, "items", width=4, allowed=masks(allowed))
     for row in range(2):
         kept = found[row][found[row] >= 0]
         assert len(kept) == len(set(kept)) == 4
         assert allowed[row][kept].all()
         np.testing.assert_allclose(scores[row], whole[row][kept], atol=1e-5)
-    restricted = exact(reading, trie, "items", allowed=allowed)
+    restricted = exact(reading, trie, "items", allowed=masks(allowed))
     np.testing.assert_allclose(restricted[allowed], whole[allowed], atol=1e-5)
     assert np.isneginf(restricted[~allowed]).all()
 
@@ -98,7 +103,7 @@ def test_fewer_allowed_answers_than_beams_gives_those_and_no_filler(model):
     trie = space_of(model, "deep")
     allowed = np.zeros((2, len(trie.codes)), dtype=bool)
     allowed[:, [3, 17]] = True
-    found, scores = beam(Reading.of(model, PROMPTS), trie, "items", width=10, allowed=allowed)
+    found, scores = beam(Reading.of(model, PROMPTS), trie, "items", width=10, allowed=masks(allowed))
     for row in range(2):
         assert set(found[row][:2]) == {3, 17}
         assert (found[row][2:] == -1).all() and np.isneginf(scores[row][2:]).all()
@@ -110,3 +115,44 @@ def test_weights_that_are_not_finite_are_an_error(model):
         model.lm.model.norm.weight[0] = float("nan")
     with pytest.raises(FloatingPointError):
         beam(Reading.of(model, PROMPTS), trie, "items", width=3)
+
+
+@pytest.mark.parametrize("kind", ["atomic", "deep", "ragged"])
+def test_what_is_left_out_one_by_one_equals_a_mask_without_it(model, kind):
+    trie = space_of(model, kind)
+    rng = np.random.default_rng(2)
+    mask = rng.random(len(trie.codes)) < 0.6
+    without = [rng.choice(len(trie.codes), 7, replace=False), np.zeros(0, dtype=np.int64)]
+    allowed = Allowed([mask, None], without)
+    dense = np.stack([mask, np.ones_like(mask)])
+    dense[0, without[0]] = False
+    np.testing.assert_array_equal(allowed.dense(len(trie.codes)), dense)
+    living = allowed.living(trie, model.spaces["items"])
+    every = torch.arange(trie.num_nodes).expand(2, -1)
+    np.testing.assert_array_equal(living(every).numpy(), np.stack([trie.alive(row) for row in dense]))
+    for one, other in zip(beam(Reading.of(model, PROMPTS), trie, "items", width=9, allowed=allowed), beam(Reading.of(model, PROMPTS), trie, "items", width=9, allowed=masks(dense))):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", ["atomic", "deep", "ragged"])
+def test_given_answers_score_as_they_do_among_all(model, kind):
+    trie = space_of(model, kind)
+    whole = exact(Reading.of(model, PROMPTS), trie, "items")
+    rng = np.random.default_rng(4)
+    rows = np.stack([rng.permutation(len(trie.codes))[:11] for _ in PROMPTS])
+    rows[1, 5:] = -1
+    scores = score(Reading.of(model, PROMPTS), trie, "items", rows)
+    np.testing.assert_allclose(scores[0], whole[0][rows[0]], atol=1e-5)
+    np.testing.assert_allclose(scores[1, :5], whole[1][rows[1, :5]], atol=1e-5)
+    assert np.isneginf(scores[1, 5:]).all()
+
+
+def test_a_node_with_one_answer_below_it_is_read_no_further(model, monkeypatch):
+    trie = Trie.build([[model.vocabulary_size + t for t in code] for code in ([0, 10, 20, 30], [1, 11, 21, 31], [1, 11, 22, 31], [2, 12, 23, 32])])
+    model.set_spaces({"items": AnswerSpace("items", ("a", "b", "c", "d"), trie)})
+    grown = []
+    grow = Reading.grow
+    monkeypatch.setattr(Reading, "grow", lambda self, tokens, *rest: grown.append(tokens.shape[1]) or grow(self, tokens, *rest))
+    found, scores = beam(Reading.of(model, PROMPTS), trie, "items", width=4)
+    assert grown == [1, 1]  # the node 1 alone, then 1 11; the leaves below are told apart there
+    np.testing.assert_allclose(scores[0], brute_force(model, PROMPTS[0], trie)[found[0]], atol=1e-4)

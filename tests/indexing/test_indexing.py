@@ -29,7 +29,8 @@ def test_codes_are_a_bijection_and_survive_saving(scheme, material, tmp_path, to
     again = ItemIndex.load(tmp_path)
     assert again.scheme == scheme and again.new_tokens == index.new_tokens
     np.testing.assert_array_equal(again.codes, index.codes)
-    assert [trie.answer[trie.paths[r, trie.lengths[r]]] for r in range(len(ids))] == list(range(len(ids)))
+    paths = trie.paths(np.arange(len(ids)))
+    assert trie.order[trie.low[paths[np.arange(len(ids)), trie.lengths]]].tolist() == list(range(len(ids)))
 
 
 @pytest.mark.parametrize("scheme", INDEXES)
