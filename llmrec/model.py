@@ -17,8 +17,12 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
-from llmrec.answers import TEXT, AnswerSpace
+from llmrec.answers import TEXT, AnswerSpace, Trie
 from llmrec.bases import decoder_of
+
+
+MAX_CROWN = 1 << 20
+"""Places of the table of a trie's first nodes (64-bit: 8 MiB)."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class SpaceTensors:
     """An answer space on the model's device. Its head has one column per distinct token of the space.
 
     first, low, high, order: as in Trie.   column: (nodes,) int32, the head column of the edge into a node.   tokens: (columns,) int64, token ids.
+    crown: (nodes above level 2, W) int64, the columns of their children, padded with the number of columns: most children of a catalogue's first nodes
+    exist, and a row of a table is fetched faster than it is put together; None where it would be large.
     values: (answers,) float32, what the root's children count as, where each is an answer with a value; else None.
     """
 
@@ -37,6 +43,7 @@ class SpaceTensors:
     high: Tensor
     order: Tensor
     flat: bool
+    crown: Tensor | None = None
     values: Tensor | None = None
 
     @classmethod
@@ -48,11 +55,20 @@ class SpaceTensors:
         flat = trie.depth == 1 and bool((column[1:] == np.arange(len(tokens))).all())
         put = lambda array, dtype=torch.int32: torch.as_tensor(array, dtype=dtype, device=device)  # noqa: E731
         values = put(space.values[trie.order], torch.float32) if flat and space.values is not None else None
-        return cls(space.name, put(trie.first), put(column), put(tokens, torch.int64), put(trie.low), put(trie.high), put(trie.order), flat, values)
+        crown = None if flat or trie.depth == 1 else _crown(trie, column, len(tokens))
+        return cls(
+            space.name, put(trie.first), put(column), put(tokens, torch.int64), put(trie.low), put(trie.high), put(trie.order), flat, None if crown is None else put(crown, torch.int64), values,
+        )
 
-    def answers(self, nodes: Tensor) -> Tensor:
-        """The answer that ends at each node, -1 at inner nodes: int64, of the shape of `nodes`."""
-        return torch.where(self.first[nodes] == self.first[nodes + 1], self.order[self.low[nodes].clamp(max=len(self.order) - 1)], -1).long()
+
+def _crown(trie: Trie, column: np.ndarray, num_columns: int) -> np.ndarray | None:
+    """The table SpaceTensors.crown, where no node above level 2 is a leaf and the table has at most MAX_CROWN places."""
+    count = np.diff(trie.first[: trie.levels[2] + 1])
+    if count.min() == 0 or len(count) * count.max() > MAX_CROWN:
+        return None
+    steps = np.arange(count.max())
+    children = np.minimum(trie.first[: len(count), None] + steps, trie.num_nodes - 1)
+    return np.where(steps < count[:, None], column[children], num_columns)
 
 
 class LanguageModel(nn.Module):
@@ -190,16 +206,19 @@ class LanguageModel(nn.Module):
         return rows if space.flat and len(space.tokens) == len(rows) and int(space.tokens[0]) == self.vocabulary_size else None
 
     def child_log_probs(self, logits_SC: Tensor, nodes_S: Tensor, space: SpaceTensors) -> tuple[Tensor, Tensor]:
-        """Log-probabilities over the children of each node, normalised among them: (S, W), -inf behind the last child; and the child nodes (S, W). A leaf counts as its own only child."""
+        """Log-probabilities over the children of each node, normalised among them: (S, W), -inf behind the last child; and the first child of each, (S,), behind which the others stand in a row. A leaf counts as its own only child."""
         if space.flat:
-            return logits_SC.log_softmax(-1), (torch.arange(logits_SC.shape[1], device=logits_SC.device) + 1).expand(logits_SC.shape)
+            return logits_SC.log_softmax(-1), torch.ones_like(nodes_S)
         start = space.first[nodes_S]
+        if space.crown is not None and int(nodes_S.max()) < len(space.crown):
+            columns = space.crown[nodes_S]
+            return F.pad(logits_SC, (0, 1), value=-torch.inf).gather(1, columns).log_softmax(-1), start.long()
         count = space.first[nodes_S + 1] - start
         start, count = torch.where(count > 0, start, nodes_S), count.clamp(min=1)
         steps = torch.arange(int(count.max()), device=logits_SC.device)
         child = (start[:, None] + steps).clamp(max=len(space.column) - 1)
         valid = steps < count[:, None]
-        return logits_SC.gather(1, space.column[child].long()).masked_fill(~valid, -torch.inf).log_softmax(-1), child
+        return logits_SC.gather(1, space.column[child].long()).masked_fill(~valid, -torch.inf).log_softmax(-1), start
 
     def _shape(self, logits: Tensor) -> Tensor:
         logits = logits if logits.dtype == torch.float64 else logits.float()

@@ -31,8 +31,8 @@ def beam(reading: Reading, trie: Trie, space: str, *, width: int, allowed: Allow
     tensors = model.spaces[space]
     living = None if allowed is None else allowed.living(trie, tensors)
     rows = model.rows()
-    scores, nodes = model.child_log_probs(model.space_logits(reading.last, tensors, rows), torch.zeros_like(reading.last[:, 0], dtype=torch.long), tensors)
-    scores, nodes, _ = _survivors(scores.double(), nodes, living, width)
+    scores, first = model.child_log_probs(model.space_logits(reading.last, tensors, rows), torch.zeros_like(reading.last[:, 0], dtype=torch.long), tensors)
+    scores, nodes, _ = _survivors(scores.double(), _children(first, scores, tensors), living, width)
     ancestors: Tensor | None = None  # (B, K, grown): which grown tokens each beam sees
     for depth in range(trie.depth - 1):
         open_ = (tensors.high[nodes] - tensors.low[nodes] > 1) & ~scores.isneginf()
@@ -45,8 +45,8 @@ def beam(reading: Reading, trie: Trie, space: str, *, width: int, allowed: Allow
         itself = torch.eye(read, dtype=torch.bool, device=model.device).expand(len(nodes), read, read)
         sees = itself if ancestors is None else torch.cat([ancestors.gather(1, place[..., None].expand(-1, -1, ancestors.shape[2])), itself], dim=2)
         hidden = reading.grow(tensors.tokens[tensors.column[asked]], torch.full((read,), depth, device=model.device), sees)
-        gain, children = model.child_log_probs(model.space_logits(hidden.flatten(0, 1), tensors, rows), asked.flatten(), tensors)
-        fan = children.shape[1]
+        gain, first = model.child_log_probs(model.space_logits(hidden.flatten(0, 1), tensors, rows), asked.flatten(), tensors)
+        fan, children = gain.shape[1], _children(first, gain, tensors)
         gain = scores.gather(1, place)[..., None] + gain.view(len(nodes), read, fan)
         gain = gain.masked_fill(~alive[..., None], -torch.inf).flatten(1)
         kept = scores.masked_fill(open_, -torch.inf)
@@ -68,9 +68,8 @@ def exact(reading: Reading, trie: Trie, space: str, *, allowed: Allowed | None =
     tensors = model.spaces[space]
     size, rows = len(reading.last), model.rows()
     may = None if allowed is None else allowed.dense(len(trie.order))
-    log_probs, children = model.child_log_probs(model.space_logits(reading.last, tensors, rows), torch.zeros(size, dtype=torch.long, device=model.device), tensors)
     total = torch.zeros(size, trie.num_nodes, dtype=torch.float64, device=model.device)
-    total[:, children[0]] = log_probs.double()
+    _put(total, model, model.space_logits(reading.last, tensors, rows), np.zeros(1, dtype=np.int64), tensors)
     live = np.ones(trie.num_nodes, dtype=bool) if may is None else trie.alive(may.any(axis=0))
     wide = np.flatnonzero(live & (np.diff(trie.first) > 1))[1:]
     # Nodes in the order of a depth-first walk: a chunk then holds subtrees whole, and few ancestors are read twice.
@@ -113,7 +112,7 @@ def score(reading: Reading, trie: Trie, space: str, answers: np.ndarray) -> np.n
         reading.rewind()
     scores = np.where(answers >= 0, 0.0, -np.inf)
     known = np.concatenate([np.zeros((len(answers), 1), dtype=np.int64), tree], axis=1)
-    log_probs, children = model.child_log_probs(logits.flatten(0, 1), put(known.ravel()), tensors)
+    log_probs, _ = model.child_log_probs(logits.flatten(0, 1), put(known.ravel()), tensors)
     log_probs = log_probs.double().view(*known.shape, -1)
     for level in range(choice.shape[2]):
         prompt, number = np.nonzero(choice[:, :, level])
@@ -121,6 +120,11 @@ def score(reading: Reading, trie: Trie, space: str, answers: np.ndarray) -> np.n
         place = np.array([0 if n == 0 else 1 + np.searchsorted(nodes[p], n) for p, n in zip(prompt, node)], dtype=np.int64)
         scores[prompt, number] += log_probs[put(prompt), put(place), put(below[prompt, number, level] - trie.first[node])].cpu().numpy()
     return scores
+
+
+def _children(first: Tensor, log_probs: Tensor, tensors: SpaceTensors) -> Tensor:
+    """The nodes (S, W) whose log-probabilities (S, W) are; behind the last child of a node stands any node."""
+    return (first[:, None] + torch.arange(log_probs.shape[1], device=first.device)).clamp(max=len(tensors.low) - 1)
 
 
 def _survivors(scores: Tensor, nodes: Tensor, living, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -156,7 +160,8 @@ def _best(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
 def _put(total: Tensor, model: LanguageModel, logits: Tensor, nodes: np.ndarray, tensors: SpaceTensors) -> None:
     """Writes the log-probabilities of the nodes' children into total (B, N). logits: (B * nodes, columns)."""
     size = len(total)
-    log_probs, children = model.child_log_probs(logits, torch.as_tensor(nodes, dtype=torch.long, device=total.device).repeat(size), tensors)
+    log_probs, first = model.child_log_probs(logits, torch.as_tensor(nodes, dtype=torch.long, device=total.device).repeat(size), tensors)
+    children = _children(first, log_probs, tensors)
     prompt = torch.arange(size, device=total.device).repeat_interleave(len(nodes))[:, None].expand(children.shape)
     valid = ~log_probs.isneginf()
     total[prompt[valid], children[valid]] = log_probs[valid].double()

@@ -156,3 +156,16 @@ def test_a_node_with_one_answer_below_it_is_read_no_further(model, monkeypatch):
     found, scores = beam(Reading.of(model, PROMPTS), trie, "items", width=4)
     assert grown == [1, 1]  # the node 1 alone, then 1 11; the leaves below are told apart there
     np.testing.assert_allclose(scores[0], brute_force(model, PROMPTS[0], trie)[found[0]], atol=1e-4)
+
+
+def test_places_behind_the_last_child_of_the_last_node_are_no_answers(model):
+    """The last node has one child and stands beside one with many: the places it lacks would lie behind the trie's end."""
+    code = [[0, 10 + i, 30] for i in range(9)] + [[1, 20, 31], [1, 20, 32]]
+    trie = Trie.build([[model.vocabulary_size + t for t in c] for c in code])
+    model.set_spaces({"items": AnswerSpace("items", tuple(map(str, range(11))), trie)})
+    out = Allowed([None, None], [np.array([0]), np.array([10])])
+    found, scores = beam(Reading.of(model, PROMPTS), trie, "items", width=14, allowed=out)
+    for row, missing in ((0, 0), (1, 10)):
+        assert sorted(found[row][found[row] >= 0].tolist()) == [r for r in range(11) if r != missing]
+        kept = found[row] >= 0
+        np.testing.assert_allclose(scores[row][kept], brute_force(model, PROMPTS[row], trie)[found[row][kept]], atol=1e-4)
