@@ -17,6 +17,10 @@ from transformers import DynamicCache
 from llmrec.model import LanguageModel
 
 
+SHARED_TOKENS = 256
+"""Tokens that sharing the beginning of prompts must save: it costs a read of its own."""
+
+
 @dataclass
 class Reading:
     """Prompts that have been read. last: (B, H), the hidden state behind each prompt.   cache: its keys and values, and those of what was grown."""
@@ -28,14 +32,17 @@ class Reading:
 
     @classmethod
     def of(cls, model: LanguageModel, prompts: Sequence[Sequence[int]]) -> Reading:
-        """Reads prompts of one length. Raises FloatingPointError where a hidden state is not finite."""
+        """Reads prompts of one length; what all begin with, an instruction, is read once. Raises FloatingPointError where a hidden state is not finite."""
         tokens = torch.tensor(prompts, dtype=torch.long, device=model.device)
         size, length = tokens.shape
-        positions = torch.arange(length, device=model.device).expand(size, length)
-        causal = torch.ones(length, length, dtype=torch.bool, device=model.device).tril()
         cache = DynamicCache(config=model.base.config)
-        hidden = model.hidden(tokens, positions, causal.expand(size, length, length), cache=cache)
-        return cls(model, _finite(hidden[:, -1]), cache, length)
+        common = min(int((tokens == tokens[0]).all(dim=0).long().cumprod(0).sum()), length - 1)
+        if common * (size - 1) < SHARED_TOKENS:
+            common = 0
+        if common:
+            _causal(model, tokens[:1, :common], cache)
+            cache.batch_repeat_interleave(size)
+        return cls(model, _finite(_causal(model, tokens[:, common:], cache)[:, -1]), cache, length)
 
     @classmethod
     def fan(cls, model: LanguageModel, trunk: Sequence[int], tails: Sequence[Sequence[int]]) -> Reading:
@@ -63,6 +70,15 @@ class Reading:
         grown = self.cache.get_seq_length() - self.prompt_tokens
         if grown:
             self.cache.crop(-grown)
+
+
+def _causal(model: LanguageModel, tokens: Tensor, cache: DynamicCache) -> Tensor:
+    """Hidden states (B, T, H) of tokens behind what the cache holds, each seeing all before it and itself."""
+    size, length = tokens.shape
+    before = cache.get_seq_length()
+    positions = torch.arange(before, before + length, device=tokens.device)
+    sees = torch.arange(before + length, device=tokens.device) <= positions[:, None]
+    return model.hidden(tokens, positions.expand(size, length), sees.expand(size, length, before + length), cache=cache)
 
 
 def _finite(hidden: Tensor) -> Tensor:

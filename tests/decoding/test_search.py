@@ -169,3 +169,18 @@ def test_places_behind_the_last_child_of_the_last_node_are_no_answers(model):
         assert sorted(found[row][found[row] >= 0].tolist()) == [r for r in range(11) if r != missing]
         kept = found[row] >= 0
         np.testing.assert_allclose(scores[row][kept], brute_force(model, PROMPTS[row], trie)[found[row][kept]], atol=1e-4)
+
+
+def test_prompts_that_begin_alike_read_that_once_and_answer_as_alone(model, monkeypatch):
+    trie = space_of(model, "deep")
+    rng = np.random.default_rng(5)
+    beginning = rng.integers(3, 400, 60).tolist()
+    prompts = [[*beginning, *rng.integers(3, 400, 7).tolist()] for _ in range(6)]
+    read = []
+    hidden = LanguageModel.hidden
+    monkeypatch.setattr(LanguageModel, "hidden", lambda self, tokens, *rest, **more: read.append(tuple(tokens.shape)) or hidden(self, tokens, *rest, **more))
+    scores = exact(Reading.of(model, prompts), trie, "items")
+    common = 60 + int(len({tuple(p[60:61]) for p in prompts}) == 1)
+    assert read[:2] == [(1, common), (6, 67 - common)]
+    for prompt, row in zip(prompts, scores):
+        np.testing.assert_allclose(row, exact(Reading.of(model, [prompt]), trie, "items")[0], atol=1e-5)
