@@ -20,7 +20,6 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sparse
 from safetensors.numpy import load_file, save_file
-from sklearn.utils.extmath import randomized_svd
 
 from llmrec.interactions import TRAIN, Corpus
 from llmrec.words import is_unspaced, run_pattern
@@ -179,6 +178,8 @@ def _components(weights: sparse.csr_matrix, size: int, seed: int) -> np.ndarray:
     width = min(size, *weights.shape)
     if not width:
         return np.zeros((0, weights.shape[1]), np.float16)
+    from sklearn.utils.extmath import randomized_svd
+
     # Not TruncatedSVD: it refuses a vocabulary of one term.
     _, strengths, components = randomized_svd(weights, width, n_iter=5, random_state=seed)
     # Directions beyond the rank hold rounding noise: a new item's text would be projected onto chance.

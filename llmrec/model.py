@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
@@ -87,7 +86,7 @@ class LanguageModel(nn.Module):
         learned = table.detach()[vocabulary_size:].clone() if table.shape[0] > vocabulary_size else torch.randn(new_tokens, table.shape[1]) * std
         if table.shape[0] > vocabulary_size:
             lm.resize_token_embeddings(vocabulary_size)
-        self.lm = lm
+        self.lm, self.adapted = lm, False
         self.vocabulary_size = vocabulary_size
         self.learned = nn.Parameter(learned)
         self.projection: nn.Linear | None = None
@@ -105,7 +104,7 @@ class LanguageModel(nn.Module):
     @property
     def base(self) -> PreTrainedModel:
         """The causal LM itself, below a PEFT wrapper if there is one (its layers carry the adapters)."""
-        return self.lm.get_base_model() if isinstance(self.lm, PeftModel) else self.lm
+        return self.lm.get_base_model() if self.adapted else self.lm
 
     @property
     def device(self) -> torch.device:
@@ -139,13 +138,15 @@ class LanguageModel(nn.Module):
 
     def add_adapter(self, *, rank: int, alpha: int, dropout: float, targets: list[str] | str) -> None:
         """Freezes the base and adds LoRA; the code tokens' rows stay trainable. Source: Hu et al. 2021."""
+        from peft import LoraConfig, get_peft_model
+
         config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM")
-        self.lm = get_peft_model(self.lm, config)
+        self.lm, self.adapted = get_peft_model(self.lm, config), True
 
     def plain(self) -> PreTrainedModel:
         """A copy as a plain Hugging Face model: adapters merged, rows written behind the base's own in the table (and in an untied head)."""
         lm = deepcopy(self.lm).cpu()
-        lm = lm.merge_and_unload() if isinstance(lm, PeftModel) else lm
+        lm = lm.merge_and_unload() if self.adapted else lm
         with torch.no_grad():
             rows = self.rows().detach().cpu()
             if len(rows):

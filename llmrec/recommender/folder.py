@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from llmrec.answers import RATING
@@ -210,6 +209,8 @@ def _load_plain(layout: Layout, about: Mapping[str, object]):
         return load_lm(str(layout.folder))
     if layout.merged.is_dir():
         return load_lm(str(layout.merged))
+    from peft import PeftModel
+
     base = load_lm(str(about["base"]), revision=about.get("base_revision"))
     model = LanguageModel(PeftModel.from_pretrained(base, str(layout.folder)).merge_and_unload(), vocabulary_size=about["vocabulary_size"], new_tokens=len(load_file(layout.rows)["rows"]))
     with torch.no_grad():
