@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import platform
 import shlex
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -79,6 +82,28 @@ def in_turn(sides: Mapping[str, Callable[[], object]], *, rounds: int, device: s
 def ratios(slow: Sequence[float], fast: Sequence[float]) -> list[float]:
     """How many times the one takes the time of the other, round by round."""
     return [a / b for a, b in zip(slow, fast, strict=True)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a process of its own took."""
+
+    seconds: float
+    peak_bytes: int
+
+
+def run_measured(arguments: Sequence[str]) -> Run:
+    """Runs a command from the root of the checkout. Raises RuntimeError with its last words where it fails."""
+    begun = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as talk:
+        process = subprocess.Popen(arguments, cwd=RECORD.parent.parent, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=talk)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - begun
+        if process.returncode:
+            talk.seek(0)
+            raise RuntimeError(f"{shlex.join(arguments)} ended with {process.returncode}: {talk.read()[-2000:]}")
+    return Run(seconds, usage.ru_maxrss * 1024)
 
 
 def record(figures: Sequence[Figure]) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import sentencepiece
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -116,6 +116,15 @@ def decoder_layers(lm: PreTrainedModel) -> nn.ModuleList:
 _BRANCHES = ("self_attn", "attn", "attention", "mlp")
 
 
+def dropout(values: Tensor, probability: float) -> Tensor:
+    """Zeroes each value with this probability and scales up the others. On a CPU a byte decides over each value (so the probability is rounded to 1/256), several times faster than torch's own draws."""
+    if values.device.type != "cpu":
+        return nn.functional.dropout(values, probability)
+    zeroed = min(round(256 * probability), 255)
+    drawn = torch.empty((values.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)[: values.numel()].view(values.shape)
+    return values * ((drawn >= zeroed).to(values.dtype) * (256 / (256 - zeroed)))
+
+
 def add_residual_dropout(lm: PreTrainedModel, probability: float) -> list[torch.utils.hooks.RemovableHandle]:
     """Dropout on what each attention and each MLP adds to the residual stream, by hooks: the saved model stays plain. Works for any family whose layers name them as the common ones do."""
     if not probability:
@@ -125,10 +134,10 @@ def add_residual_dropout(lm: PreTrainedModel, probability: float) -> list[torch.
         if not module.training:
             return output
         first, *rest = output if isinstance(output, tuple) else (output,)
-        first = nn.functional.dropout(first, probability)
+        first = dropout(first, probability)
         return (first, *rest) if isinstance(output, tuple) else first
 
     found = [child for layer in decoder_layers(lm) for name, child in layer.named_children() if name in _BRANCHES]
     if not found:
-        raise ValueError(f"residual dropout finds no attention or MLP in the layers of {type(lm).__name__}; set model.dropout=0")
+        raise ValueError(f"residual dropout finds no attention or MLP in the layers of {type(lm).__name__}; set model.residual_dropout=0")
     return [child.register_forward_hook(drop) for child in found]

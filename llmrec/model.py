@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from llmrec.answers import TEXT, AnswerSpace, Trie
-from llmrec.bases import decoder_of
+from llmrec.bases import decoder_of, dropout
 
 
 MAX_CROWN = 1 << 20
@@ -168,7 +168,7 @@ class LanguageModel(nn.Module):
             rows = self.rows() if rows is None else rows
             codes = F.embedding((tokens_BT - self.vocabulary_size).clamp(min=0), rows)
             embedded = torch.where(is_code[..., None], codes.to(embedded.dtype), embedded)
-        return F.dropout(embedded, self.embedding_dropout, self.training)
+        return dropout(embedded, self.embedding_dropout) if self.training and self.embedding_dropout else embedded
 
     def hidden(self, tokens_BT: Tensor, positions_BT: Tensor, mask_BTK: Tensor, *, cache: Cache | None = None, rows: Tensor | None = None) -> Tensor:
         """Last hidden states (B, T, H) of these tokens. mask: bool, True where token t sees key k (keys: the cached ones first). A cache given is extended."""

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import llmrec.bases
-from llmrec.bases import Base, add_residual_dropout, create_base, decoder_layers, load_base, load_lm, start_and_end, train_tokenizer
+from llmrec.bases import Base, add_residual_dropout, create_base, decoder_layers, dropout, load_base, load_lm, start_and_end, train_tokenizer
 
 HARD = ["The Silver Lake", "夏天的海，下雨了。", "naïve café – 100 %", "😀👍🏽 ok", "  two  spaces ", "\ttab", "ÀÉÎ 한국어 ภาษา", "a" * 300, "007 3.14", "<s> </s> <unk>"]
 ENGLISH = ["What comes next in this list of films?", "The user liked Night Train and Paper Moon, but not Harvest."] * 20
@@ -216,3 +216,18 @@ def test_residual_dropout_leaves_the_saved_model_plain(lm):
         handle.remove()
     torch.testing.assert_close(lm(tokens).logits, plain)
     assert add_residual_dropout(lm, 0.0) == []
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5])
+def test_dropout_zeroes_its_share_and_keeps_the_mean(probability):
+    torch.manual_seed(0)
+    values = torch.full((300, 301), 2.0, requires_grad=True)
+    dropped = dropout(values, probability)
+    kept = dropped != 0
+    assert float(kept.float().mean()) == pytest.approx(1 - probability, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(2.0, abs=0.04) and len(dropped[kept].unique()) == 1
+    dropped.sum().backward()
+    assert torch.equal(values.grad != 0, kept)
+    torch.manual_seed(0)
+    assert torch.equal(dropout(values, probability), dropped)
+    assert float((dropped[0] != dropped[1]).float().mean()) > 0.05  # drawn for each value, not for a row

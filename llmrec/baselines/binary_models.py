@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression as ScikitLogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from llmrec.baselines.baseline import Baseline
 from llmrec.baselines.binary_features import BinaryFeatures
@@ -21,6 +22,7 @@ from llmrec.predictions import Prediction, Request
 from llmrec.timelines import Timelines, binary_questions
 
 MAX_ROWS = 200_000  # Training rows are a seeded sample of at most so many: a dozen features learn nothing more from further ones.
+FEW_ROWS = 50_000  # Below, the threads of gradient boosting wait for each other longer than they compute.
 PRIORS = (10.0, 1.0, 100.0, 1000.0)
 INVERSE_PENALTIES = (0.1, 0.001, 0.01, 1.0)
 LEAVES = (15, 7, 31)
@@ -156,10 +158,11 @@ class GradientBoosting(FeatureModel):
         leaves_key, trees_key = f"{kind}_leaves", f"{kind}_trees"
 
         def apply(settings: Mapping[str, float]) -> None:
-            self._models[kind] = HistGradientBoostingClassifier(
-                learning_rate=0.05, max_iter=int(settings[trees_key]), max_leaf_nodes=int(settings[leaves_key]), min_samples_leaf=20,
-                early_stopping=False, random_state=self.seed,
-            ).fit(*train)
+            with threadpool_limits(1 if len(train[1]) < FEW_ROWS else None, user_api="openmp"):
+                self._models[kind] = HistGradientBoostingClassifier(
+                    learning_rate=0.05, max_iter=int(settings[trees_key]), max_leaf_nodes=int(settings[leaves_key]), min_samples_leaf=20,
+                    early_stopping=False, random_state=self.seed,
+                ).fit(*train)
 
         # One long run for each number of leaves says what every shorter one would have scored.
         curves: dict[tuple[int, int], float] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
@@ -45,20 +46,29 @@ class Reading:
         return cls(model, _finite(_causal(model, tokens[:, common:], cache)[:, -1]), cache, length)
 
     @classmethod
-    def fan(cls, model: LanguageModel, trunk: Sequence[int], tails: Sequence[Sequence[int]]) -> Reading:
-        """Reads one trunk once, and prompts that are this trunk and a tail each behind it. Nothing can grow behind them: for answers of one token."""
-        reading = cls.of(model, [trunk])
-        lengths = torch.tensor([len(tail) for tail in tails], device=model.device)
-        tail = torch.repeat_interleave(torch.arange(len(tails), device=model.device), lengths)
-        place = torch.arange(len(tail), device=model.device)
-        ends = lengths.cumsum(0)
-        sees = (tail[:, None] == tail[None]) & (place[:, None] >= place[None])
-        tokens = torch.tensor([token for each in tails for token in each], dtype=torch.long, device=model.device)
-        hidden = reading.grow(tokens[None], place - (ends - lengths)[tail], sees)
-        return cls(model, hidden[0, ends - 1], reading.cache, reading.prompt_tokens)
+    def fans(cls, model: LanguageModel, trunks: Sequence[Sequence[int]], tails: Sequence[Sequence[Sequence[int]]]) -> Reading:
+        """Reads trunks of one length once, and behind each its tails: as many prompts as there are tails, those of the first trunk first. Nothing can grow behind them: for answers of one token."""
+        reading = cls.of(model, trunks)
+        size, length = len(trunks), max(sum(map(len, own)) for own in tails)
+        tokens = np.zeros((size, length), dtype=np.int64)
+        depth = np.zeros((size, length), dtype=np.int64)
+        tail = np.full((size, length), -1, dtype=np.int64)  # padding sees itself
+        ends = []
+        for row, own in enumerate(tails):
+            sizes = np.array([len(each) for each in own])
+            stop = int(sizes.sum())
+            tokens[row, :stop] = np.concatenate(own)
+            tail[row, :stop] = np.repeat(np.arange(len(own)), sizes)
+            depth[row, :stop] = np.arange(stop) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            ends.append(row * length + np.cumsum(sizes) - 1)
+        put = lambda array: torch.as_tensor(array, device=model.device)  # noqa: E731
+        tail, place = put(tail), torch.arange(length, device=model.device)
+        sees = (tail[:, :, None] == tail[:, None]) & (tail[:, :, None] >= 0) & (place[:, None] >= place) | (place[:, None] == place)
+        hidden = reading.grow(put(tokens), put(depth), sees)
+        return cls(model, hidden.flatten(0, 1)[put(np.concatenate(ends))], reading.cache, reading.prompt_tokens)
 
     def grow(self, tokens_BC: Tensor, depth_C: Tensor, sees_CK: Tensor) -> Tensor:
-        """Hidden states (B, C, H) of tokens grown behind the prompts. depth: how many tokens stand between each and its prompt. sees: (C, grown so far + C) or (B, C, ...) bool, which grown tokens each sees; all see the prompt."""
+        """Hidden states (B, C, H) of tokens grown behind the prompts. depth: (C,) or (B, C), how many tokens stand between each and its prompt. sees: (C, grown so far + C) or (B, C, ...) bool, which grown tokens each sees; all see the prompt."""
         size, count = tokens_BC.shape
         sees = sees_CK if sees_CK.dim() == 3 else sees_CK.expand(size, *sees_CK.shape)
         prompt = torch.ones(size, count, self.prompt_tokens, dtype=torch.bool, device=tokens_BC.device)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -126,15 +127,14 @@ class Recommender:
             except (ValueError, KeyError) as error:
                 answers[number] = Prediction(request.id, request.task, error=str(error.args[0]), user_id=request.user_id)
         with tqdm(total=len(requests), desc="predict", unit="request", disable=not progress, mininterval=1) as bar:
-            for (mode, space, width, length, *_), group in sorted(self._groups(queries).items()):
-                for batch in _chunks(group, self._batch_size(mode, space, width, length)):
-                    try:
-                        found = self._answer(mode, space, width, batch)
-                    except FloatingPointError as error:
-                        found = [Prediction(error=str(error)) for _ in batch]
-                    for query, prediction in zip(batch, found, strict=True):
-                        answers[query.number] = replace(prediction, id=query.request.id, task=query.request.task, skipped=query.skipped, user_id=query.request.user_id)
-                    bar.update(len(batch))
+            for mode, space, width, batch in self._batches(queries):
+                try:
+                    found = self._answer(mode, space, width, batch)
+                except FloatingPointError as error:
+                    found = [Prediction(error=str(error)) for _ in batch]
+                for query, prediction in zip(batch, found, strict=True):
+                    answers[query.number] = replace(prediction, id=query.request.id, task=query.request.task, skipped=query.skipped, user_id=query.request.user_id)
+                bar.update(len(batch))
         return answers
 
     # --- from requests to answers ----------------------------------------------------------------------------------------------
@@ -172,34 +172,45 @@ class Recommender:
                 mode = "beam"
         return Query(number, request, tokens, trunk, space, mode, width, skipped)
 
-    def _groups(self, queries: Sequence[Query]) -> dict[tuple, list[Query]]:
-        """What can be read together, by (mode, space, width, length, ...): prompts of one length, or ("fan") one history with the tails of many."""
+    def _batches(self, queries: Sequence[Query]) -> Iterator[tuple[str, str, int, Sequence[Query]]]:
+        """What can be read together, as (mode, space, width, queries): prompts of one length, or ("fan") histories of one length with the questions behind each."""
+        alike: dict[tuple, list[Query]] = defaultdict(list)
         fans: dict[tuple, list[Query]] = defaultdict(list)
-        groups: dict[tuple, list[Query]] = defaultdict(list)
         for query in queries:
             if query.mode == "closed" and self.composer.spaces[query.space].trie.depth == 1:
                 fans[query.space, *query.tokens[: query.trunk]].append(query)
             else:
-                groups[query.mode, query.space, query.width, len(query.tokens)].append(query)
+                alike[query.mode, query.space, query.width, len(query.tokens)].append(query)
+        pieces: dict[tuple, list[list[Query]]] = defaultdict(list)
         for (space, *trunk), fan in fans.items():
-            if len(fan) > 1:
-                groups["fan", space, 0, max(len(query.tokens) for query in fan) - len(trunk), *trunk] = fan
-            else:
-                groups["closed", space, 0, len(fan[0].tokens)].append(fan[0])
-        return groups
-
-    def _batch_size(self, mode: str, space: str, width: int, length: int) -> int:
-        if mode == "fan":
-            return max(1, FAN_TOKENS // length)
-        size = max(1, self.batch_tokens // (length + width))
-        if space == ITEMS:
-            size = min(size, max(1, MAX_SCORES // self.composer.spaces[ITEMS].trie.num_nodes))
-        return size
+            if len(fan) == 1:
+                alike["closed", space, 0, len(fan[0].tokens)].append(fan[0])
+                continue
+            longest = max(len(query.tokens) for query in fan) - len(trunk)
+            for piece in _chunks(fan, max(1, FAN_TOKENS // longest)):
+                pieces[space, len(trunk)].append(piece)
+        for (mode, space, width, length), group in sorted(alike.items()):
+            size = max(1, self.batch_tokens // (length + width))
+            if space == ITEMS:
+                size = min(size, max(1, MAX_SCORES // self.composer.spaces[ITEMS].trie.num_nodes))
+            for batch in _chunks(group, size):
+                yield mode, space, width, batch
+        for (space, length), group in sorted(pieces.items()):
+            group.sort(key=len)  # fans of about one size: the smaller are padded to the largest
+            longest = max(len(query.tokens) for piece in group for query in piece) - length
+            start = 0
+            while start < len(group):
+                stop = start + 1
+                while stop < len(group) and (stop + 1 - start) * (length + len(group[stop]) * longest) <= self.batch_tokens:
+                    stop += 1
+                yield "fan", space, 0, [query for piece in group[start:stop] for query in piece]
+                start = stop
 
     def _answer(self, mode: str, space_name: str, width: int, batch: Sequence[Query]) -> list[Prediction]:
         if mode == "fan":
-            trunk = batch[0].trunk
-            reading = Reading.fan(self.model, batch[0].tokens[:trunk], [query.tokens[trunk:] for query in batch])
+            longest = max(len(query.tokens) - query.trunk for query in batch)
+            fans = [piece for _, fan in groupby(batch, key=lambda query: query.tokens[: query.trunk]) for piece in _chunks(list(fan), max(1, FAN_TOKENS // longest))]
+            reading = Reading.fans(self.model, [fan[0].tokens[: fan[0].trunk] for fan in fans], [[query.tokens[query.trunk :] for query in fan] for fan in fans])
         else:
             reading = Reading.of(self.model, [query.tokens for query in batch])
         if mode == "write":

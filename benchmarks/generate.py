@@ -1,0 +1,80 @@
+"""Answering a file of requests: against the engine in memory, and how memory grows with the file.
+
+    python benchmarks/generate.py --model runs/demo/model                       # 10,000 and 100,000 requests
+    python benchmarks/generate.py --model runs/demo/model --largest 1000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+
+from benchmarks.measure import Figure, in_turn, record, run_measured
+from llmrec.predictions import Request
+from llmrec.recommender import Recommender
+
+HISTORY = (1, 40)
+"""Events of a history, at least and at most."""
+
+
+def requests(items: list[str], count: int, *, seed: int = 0) -> list[dict]:
+    """next_item requests over random histories."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(*HISTORY, count)
+    return [{"id": str(number), "history": [items[row] for row in rng.integers(0, len(items), size)], "k": 10} for number, size in enumerate(sizes)]
+
+
+class Files:
+    """Files of requests, answered by the command."""
+
+    def __init__(self, model: str, items: list[str], folder: Path):
+        self.model, self.items, self.folder = model, items, folder
+        self.peaks: dict[int, int] = {}
+
+    def ask(self, count: int) -> None:
+        """Answers a file of so many requests, and checks that the answers stand in the order of the requests."""
+        source, target = self.folder / f"{count}.jsonl", self.folder / "results.jsonl"
+        if not source.is_file():
+            source.write_text("".join(json.dumps(request) + "\n" for request in requests(self.items, count)))
+        self.peaks[count] = run_measured([sys.executable, "-m", "llmrec.generate", self.model, "--input", str(source), "--output", str(target)]).peak_bytes
+        with open(target) as answers:
+            if [json.loads(line)["id"] for line in answers] != [str(number) for number in range(count)]:
+                raise ValueError("the answers are not in the order of the requests")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="a trained model's folder")
+    parser.add_argument("--largest", type=int, default=100_000, help="requests of the largest file")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    recommender = Recommender.from_pretrained(arguments.model)
+    items = list(recommender.catalog.item_ids)
+    small = 10_000
+    with tempfile.TemporaryDirectory() as folder:
+        files = Files(arguments.model, items, Path(folder))
+        # Starting is no part of throughput: the time of the second 10,000 is that of 20,000 less that of 10,000.
+        more = [Request.from_json(request) for request in requests(items, 2 * small)[small:]]
+        seconds = in_turn(
+            {"memory": lambda: [answer.to_json(recommender.titles) for answer in recommender.predict(more)], "10,000": lambda: files.ask(small), "20,000": lambda: files.ask(2 * small)},
+            rounds=arguments.rounds, warm=0,
+        )
+        record([Figure.of("generate over a file: throughput over that of the engine in memory", [a / (c - b) for a, b, c in zip(*seconds.values())], goal=">= 0.9")])
+        for count in (10**power for power in range(5, 8) if 10**power <= arguments.largest):
+            files.ask(count)
+            grown = (files.peaks[count] - files.peaks[small]) / (count - small)
+            record([
+                Figure.of(f"generate, {count:,} requests in a file: megabytes at its peak", [files.peaks[count] / 1e6]),
+                Figure.of(f"generate, {count:,} requests in a file: bytes of memory for each request beyond {small:,}", [grown], goal="<= 10"),
+            ])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Preparing a large log: 20 million rows of Parquet, in a process of its own.
+
+    python benchmarks/prepare.py                  # 20,000,000 rows
+    python benchmarks/prepare.py --rows 2000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+import polars as pl
+
+from benchmarks.measure import Figure, record, run_measured
+
+
+def write_log(folder: Path, rows: int, *, seed: int = 0) -> tuple[Path, Path]:
+    """A log with popular and rare items, about 100 events a user, a time, a rating and an event word in each row; and its items. Returns both files."""
+    rng = np.random.default_rng(seed)
+    users, items = max(10, rows // 100), max(100, rows // 400)
+    part = 1_000_000
+    (folder / "log").mkdir()
+    for number, start in enumerate(range(0, rows, part)):
+        size = min(part, rows - start)
+        item = (items * rng.random(size) ** 3).astype(np.int64)
+        pl.DataFrame({
+            "user_id": pl.Series(rng.integers(0, users, size)).cast(pl.String), "item_id": "i" + pl.Series(item).cast(pl.String), "timestamp": rng.integers(1_600_000_000, 1_700_000_000, size),
+            "event": np.array(["impression", "click", "purchase"])[rng.choice(3, size, p=[0.6, 0.3, 0.1])], "rating": rng.integers(1, 6, size).astype(np.float64),
+        }).write_parquet(folder / "log" / f"{number:04d}.parquet")
+    log = folder / "log.parquet"
+    pl.scan_parquet(folder / "log").sink_parquet(log)
+    catalogue = folder / "items.parquet"
+    pl.DataFrame({"item_id": [f"i{n}" for n in range(items)], "title": [f"thing {n}" for n in range(items)], "genre": [f"g{n % 30}" for n in range(items)]}).write_parquet(catalogue)
+    return log, catalogue
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=20_000_000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent.parent / "runs") as name:
+        log, items = write_log(Path(name), arguments.rows)
+        done = run_measured([sys.executable, "-m", "llmrec.prepare", "table", "--interactions", str(log), "--items", str(items), "--out", str(Path(name) / "corpus")])
+    goal = lambda text: text if arguments.rows >= 20_000_000 else ""  # noqa: E731
+    record([
+        Figure.of(f"prepare, {arguments.rows:,} rows: minutes", [done.seconds / 60], goal=goal("<= 5")),
+        Figure.of(f"prepare, {arguments.rows:,} rows: gigabytes at its peak", [done.peak_bytes / 1e9], goal=goal("<= 4")),
+    ])
+
+
+if __name__ == "__main__":
+    main()
