@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from llmrec.answers import Trie
-from llmrec.decoding.allowed import Allowed
+from llmrec.decoding.allowed import Allowed, Living
 from llmrec.decoding.reading import Reading
 from llmrec.model import LanguageModel, SpaceTensors
 
@@ -127,7 +127,7 @@ def _children(first: Tensor, log_probs: Tensor, tensors: SpaceTensors) -> Tensor
     return (first[:, None] + torch.arange(log_probs.shape[1], device=first.device)).clamp(max=len(tensors.low) - 1)
 
 
-def _survivors(scores: Tensor, nodes: Tensor, living, width: int) -> tuple[Tensor, Tensor, Tensor]:
+def _survivors(scores: Tensor, nodes: Tensor, living: Living | None, width: int) -> tuple[Tensor, Tensor, Tensor]:
     """The `width` best of each prompt's nodes that may be answered: scores, nodes, and their places."""
     if living is not None:
         scores = scores.masked_fill(~living(nodes), -torch.inf)
