@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -18,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 
 from benchmarks.measure import Figure, in_turn, ratios, record
-from benchmarks.models import Bench, bench
+from benchmarks.models import Bench, bench, catalogue
 from llmrec.answers import ITEMS
 from llmrec.decoding.allowed import Allowed
 from llmrec.decoding.reading import Reading
@@ -44,6 +45,28 @@ def check(side: Bench, prompts: list[list[int]], allowed: Allowed) -> None:
         raise ValueError(f"scores change by {gap:.2g} under constraints")
 
 
+def changes(side: Bench, device: str, rounds: int) -> None:
+    """An item more: the trie with its code. An item less: left out of a stock list that every request of a batch shares, from the list to what a search asks of it."""
+    known = {tuple(code) for code in side.trie.codes.tolist()}
+    more = [code for code in catalogue(2 * len(known), seed=1).tolist() if tuple(code) not in known][:rounds]
+    space, stock = side.model.spaces[ITEMS], np.ones(len(side.trie.order), dtype=bool)
+    added, removed = [], []
+    for number, code in enumerate(more):
+        begun = time.perf_counter()
+        side.trie.with_code(code)
+        added.append(1e3 * (time.perf_counter() - begun))
+        begun = time.perf_counter()
+        stock[number] = False
+        Allowed([stock] * BATCH, [np.zeros(0, dtype=np.int64)] * BATCH).living(side.trie, space)
+        removed.append(1e3 * (time.perf_counter() - begun))
+    items = f"{len(side.trie.order):,} items"
+    goal = "<= 1" if len(side.trie.order) <= 20_000 else ""
+    record([
+        Figure.of(f"{items}: milliseconds to add one", added[1:], goal=goal, device=device),
+        Figure.of(f"{items}: milliseconds to take one out of stock", removed[1:], goal=goal, device=device),
+    ])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -61,6 +84,7 @@ def main() -> None:
             rounds=arguments.rounds, device=arguments.device,
         )
         record([Figure.of(f"constraints of each request, {num_items:,} items: times an unconstrained search", ratios(seconds["constrained"], seconds["free"]), goal="<= 1.1", device=arguments.device)])
+        changes(side, arguments.device, 20)
 
 
 if __name__ == "__main__":

@@ -140,6 +140,39 @@ class Trie:
         path = self.paths(np.asarray(row))[: self.lengths[row] + 1]
         return path[:-1].tolist(), (path[1:] - self.first[path[:-1]]).tolist()
 
+    def with_code(self, code: Sequence[int]) -> Trie:
+        """The trie with one answer more, the last row, as `build` would make it; without sorting, in a fraction of the time. Raises ValueError as `build` does."""
+        path = [0]
+        while len(path) <= len(code):
+            first, stop = self.first[path[-1] : path[-1] + 2]
+            child = int(first + np.searchsorted(self.token[first:stop], code[len(path) - 1]))
+            if child == stop or self.token[child] != code[len(path) - 1]:
+                break
+            path.append(child)
+        level = len(path) - 1
+        if level == len(code) or first == stop:
+            other = self.order[self.low[path[-1]]]
+            raise ValueError(f"answers {other} and {len(self.order)} collide: one of the codes {self.code(int(other))} and {list(code)} equals or begins the other")
+        place = int(self.low[child] if child < stop else self.high[path[-1]])  # of the new answer in the order of codes
+        depth, added = max(self.depth, len(code)), len(code) - level
+        levels = np.concatenate([self.levels, np.full(depth + 2 - len(self.levels), self.num_nodes)])
+        at = np.array([start + np.searchsorted(self.low[start:stop], place) for start, stop in zip(levels[level + 1 : len(code) + 1], levels[level + 2 : len(code) + 2])])
+        # Children shift by the new nodes that stand before them: those of the branching node's later siblings, and of whoever stands behind a new parent.
+        numbers = np.arange(self.num_nodes + 1)
+        first = self.first + (numbers > path[-1])
+        for parent in at[:-1]:
+            first += numbers >= parent
+        begin = np.append(at[1:] + np.arange(1, added), first[at[-1]])
+        low, high = self.low + (self.low >= place), self.high + (self.high > place)
+        low[path], high[path] = self.low[path], self.high[path] + 1
+        codes = np.full((len(self.order) + 1, depth), -1, dtype=np.int32)
+        codes[:-1, : self.depth], codes[-1, : len(code)] = self.codes, code
+        small = lambda array: array.astype(np.int32, copy=False)  # noqa: E731
+        return Trie(
+            small(np.insert(first, at, begin)), np.insert(self.token, at, code[level:]), small(np.insert(low, at, place)), small(np.insert(high, at, place + 1)),
+            np.insert(self.order, place, len(self.order)), levels + np.clip(np.arange(depth + 2) - level - 1, 0, added), codes,
+        )
+
     def alive(self, allowed: np.ndarray) -> np.ndarray:
         """(nodes,) bool, which nodes have an allowed answer below them. allowed: (answers,) bool."""
         counts = np.concatenate([[0], np.cumsum(allowed[self.order])])

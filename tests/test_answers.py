@@ -65,3 +65,22 @@ def test_closed_answers_get_an_end_token_only_where_one_begins_another():
 
 def test_numbers_are_written_as_people_write_them():
     assert [number_label(x) for x in (4.0, 4.5, 10.0, 0.0)] == ["4", "4.5", "10", "0"]
+
+
+@pytest.mark.parametrize("tokens", [3, 40])
+def test_a_trie_with_one_code_more_is_the_trie_of_all_of_them(tokens):
+    rng = np.random.default_rng(tokens)
+    codes = [[int(t) for t in rng.integers(0, tokens, rng.integers(1, 6))] + [99] for _ in range(120)]
+    codes = [list(code) for code in dict.fromkeys(map(tuple, codes))]
+    grown = Trie.build(codes[:1])
+    for count, code in enumerate(codes[1:], start=2):
+        grown, whole = grown.with_code(code), Trie.build(codes[:count])
+        for name in ("first", "token", "low", "high", "order", "levels", "codes"):
+            np.testing.assert_array_equal(getattr(grown, name), getattr(whole, name), err_msg=f"{name} at {count}")
+            assert getattr(grown, name).dtype == getattr(whole, name).dtype
+
+
+@pytest.mark.parametrize("code", [[], [5], [5, 1], [5, 1, 2], [3, 0]])
+def test_a_code_that_collides_is_not_added(code):
+    with pytest.raises(ValueError, match="collide"):
+        Trie.build([[5, 1], [3], [5, 0]]).with_code(code)
