@@ -12,13 +12,17 @@ look at the past through this one window, so that they see the same events and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import polars as pl
 
 from llmrec.interactions import IMPRESSION, PARTS, Corpus, Event
+
+REMEMBERED = 1 << 18
+"""Events kept as objects: about 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,14 @@ class Timelines:
 
     def event(self, index: int) -> Event:
         """The event at a place of the flat arrays."""
+        return self._events(int(index))
+
+    @cached_property
+    def _events(self) -> Callable[[int], Event]:
+        """Training meets an event once an epoch: what is remembered need not be put together again."""
+        return lru_cache(maxsize=REMEMBERED)(self._event)
+
+    def _event(self, index: int) -> Event:
         rating, time = self.ratings[index], self.timestamps[index]
         context = {name: values[index] for name, values in self.contexts.items() if values[index] is not None} if self.contexts else None
         return Event(
