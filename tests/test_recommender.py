@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from llmrec.decoding.reading import Reading
 from llmrec.interactions import Event
 from llmrec.predictions import Request
-from llmrec.recommender import Recommender, save_recommender, where_mask
+from llmrec.recommender import Recommender, answering, save_recommender, where_mask
 
 IDS = [f"i{n}" for n in range(12)]
 
@@ -163,3 +164,20 @@ def test_questions_that_share_a_history_are_answered_as_each_alone(recommender, 
         alone = recommender.predict([request])[0]
         figure = "value" if task == "rating" else "probability"
         assert getattr(found, figure) == pytest.approx(getattr(alone, figure), abs=1e-5)
+
+
+@pytest.mark.parametrize("fan_tokens", [5, 512])
+def test_histories_of_one_length_are_read_together_with_the_questions_of_each(recommender, monkeypatch, fan_tokens):
+    monkeypatch.setattr(answering, "FAN_TOKENS", fan_tokens)  # 5: the questions of one history go into several pieces
+    sizes = []
+    fans = Reading.fans
+    monkeypatch.setattr(Reading, "fans", lambda model, trunks, tails: sizes.append(sorted(map(len, tails))) or fans(model, trunks, tails))
+    histories = {"a": (["i1", "i3"], IDS[:3]), "b": (["i2", "i7"], IDS), "c": (["i5", "i4"], IDS[2:7])}
+    requests = [
+        Request(id=f"{name}:{item}", task="rating", item_id=item, history=tuple(Event(x, 3.0) for x in history)) for name, (history, items) in histories.items() for item in items
+    ]
+    together = recommender.predict(requests[::-1])[::-1]
+    assert max(map(len, sizes)) > 1  # several histories in one read
+    assert sum(map(sum, sizes)) <= len(requests) and (fan_tokens == 512) == (max(map(max, sizes)) == len(IDS))
+    for request, found in zip(requests, together, strict=True):
+        assert found.id == request.id and found.value == pytest.approx(recommender.predict([request])[0].value, abs=1e-5)
