@@ -9,14 +9,16 @@ so a question has the same tokens, positions and answer slots when it is trained
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from llmrec.answers import ITEMS, RATING, TEXT, AnswerSpace, closed, free_text, number_label
 from llmrec.interactions import Catalog, Event
 from llmrec.predictions import Request
-from llmrec.templates import PromptTemplate
+from llmrec.templates import Part, PromptTemplate
 from llmrec.vocabulary import Vocabulary
 
 YES_NO = {"en": ("no", "yes"), "zh": ("否", "是")}
@@ -74,6 +76,31 @@ class Prompt(NamedTuple):
     shown: int
 
 
+class _Piece(NamedTuple):
+    """One event in tokens, and where among them its code and its rating begin (None: it has none)."""
+
+    tokens: Sequence[int]
+    code: int
+    rating: int | None = None
+
+
+class _Wording(NamedTuple):
+    """How a template writes an event. stem(row): an item's code with what depends on it alone: the words before it, where no field stands there, and all behind it up to `rest`.
+
+    words_before: tokens of the stem before the code.
+    """
+
+    template: PromptTemplate
+    fields_before: bool
+    words_before: int
+    stem: Callable[[int], tuple[int, ...]]
+    rest: tuple[Part, ...]
+
+
+_OF_EVENTS = ("rating", "context", "gap")
+"""The fields that the event decides, not its item."""
+
+
 class Composer:
     """Writes prompts in the tokens of one model.
 
@@ -93,7 +120,8 @@ class Composer:
         for language, words in YES_NO.items():
             name = f"yes_no.{language}"
             self.spaces[name] = closed(name, [vocabulary.template(w) for w in words], ("no", "yes"), end=vocabulary.end, values=(0.0, 1.0))
-        self._codes = [tuple(items.trie.code(row)) for row in range(len(items))]
+        self._code = lru_cache(maxsize=131_072)(lambda row: tuple(items.trie.code(row)))  # a tuple for each of a million items would be as large as their trie
+        self._wording = lru_cache(maxsize=256)(self._worded)
         self._rows = catalog.rows
 
     def space_for(self, name: str, language: str) -> str:
@@ -109,27 +137,31 @@ class Composer:
 
         learn: what in each event is an answer that takes loss: ITEMS, its code; RATING, its rating. The list of ends has one entry per event of `events`, 0 for one that was cut.
         """
-        head = self.head(template)
-        written: list[tuple[list[int], dict[str, int]]] = []
+        head, wording = self.head(template), self._wording(template)
         budget = self.max_prompt_tokens - len(head) - room
-        for number in range(len(events) - 1, -1, -1):
-            tokens, slots = self._event(template, events[number], events[number - 1] if number else None)
-            if len(tokens) > budget:
+        pieces: list[_Piece] = []
+        for number in reversed(range(len(events))):
+            piece = self._event(wording, events[number], events[number - 1] if number else None)
+            budget -= len(piece.tokens)
+            if budget < 0:
                 break
-            budget -= len(tokens)
-            written.append((tokens, slots))
-        strand = Strand(head)
-        cut = len(events) - len(written)
-        ends = [0] * cut
-        for number, (tokens, slots) in enumerate(reversed(written), start=cut):
-            start = len(strand.tokens)
-            strand.tokens.extend(tokens)
-            if learn in slots:
-                row = self._rows[events[number].item_id] if learn == ITEMS else self.spaces[RATING].rows[number_label(self._on_scale(events[number].rating))]
-                length = len(self._codes[row]) if learn == ITEMS else int(self.spaces[RATING].trie.lengths[row])
-                strand.answers.append(Answer(start + slots[learn], start + slots[learn] + length, learn, row))
-            ends.append(len(strand.tokens))
-        return strand, ends
+            pieces.append(piece)
+        pieces.reverse()
+        cut = len(events) - len(pieces)
+        ends = list(accumulate((len(piece.tokens) for piece in pieces), initial=len(head)))
+        strand = Strand([*head, *chain.from_iterable(piece.tokens for piece in pieces)])
+        if learn is not None:
+            for event, piece, start in zip(events[cut:], pieces, ends):
+                if learn == ITEMS:
+                    row = self._rows[event.item_id]
+                    first, length = start + piece.code, len(self._code(row))
+                elif piece.rating is not None:
+                    row = self.spaces[RATING].rows[number_label(self._on_scale(event.rating))]
+                    first, length = start + piece.rating, int(self.spaces[RATING].trie.lengths[row])
+                else:
+                    continue
+                strand.answers.append(Answer(first, first + length, learn, row))
+        return strand, [0] * cut + ends[1:]
 
     def branch(self, template: PromptTemplate, request: Request, *, space: str, attach: int, label: str) -> Strand:
         """A question behind the first `attach` tokens of a trunk, with its true answer. label: an answer of the space, or the text to write."""
@@ -158,7 +190,7 @@ class Composer:
             if text is not None:
                 tokens.extend(self.vocabulary.template(text))
             elif name == "code":
-                tokens.extend(self._codes[self._rows[request.item_id]])
+                tokens.extend(self._code(self._rows[request.item_id]))
             elif name == "title":
                 tokens.extend(self.vocabulary.quote(self.catalog.titles[self._rows[request.item_id]]))
             elif name == "context":
@@ -167,30 +199,43 @@ class Composer:
                 tokens.extend(self.vocabulary.quote(getattr(request, name) or ""))
         return tokens
 
-    def _event(self, template: PromptTemplate, event: Event, previous: Event | None) -> tuple[list[int], dict[str, int]]:
-        """The tokens of one event, and where among them its code (ITEMS) and its rating (RATING) begin."""
-        tokens = self._before_code(template, event.context, event.timestamp, previous)
-        slots = {ITEMS: len(tokens)}
-        row = self._rows[event.item_id]
-        tokens.extend(self._codes[row])
-        after = False
-        for text, name in template.event_parts:
-            if not after:
-                after = name == "code"
-            elif text is not None:
+    def _event(self, wording: _Wording, event: Event, previous: Event | None) -> _Piece:
+        stem = wording.stem(self._rows[event.item_id])
+        if not wording.fields_before and not wording.rest:
+            return _Piece(stem, wording.words_before)
+        template = wording.template
+        before = self._before_code(template, event.context, event.timestamp, previous) if wording.fields_before else []
+        tokens, rating = [*before, *stem], None
+        for text, name in wording.rest:
+            if text is not None:
                 tokens.extend(self.vocabulary.template(text))
             elif name == "rating" and event.rating is not None:
-                slots[RATING] = len(tokens)
+                rating = len(tokens)
                 tokens.extend(self._rating(event.rating))
-            elif name == "title":
-                tokens.extend(self.vocabulary.quote(self.catalog.titles[row]))
             elif name == "context":
                 tokens.extend(self._context(event.context))
             elif name == "gap":
                 tokens.extend(self._gap(template, event.timestamp, previous))
-        return tokens, slots
+        return _Piece(tokens, len(before) or wording.words_before, rating)
+
+    def _worded(self, template: PromptTemplate) -> _Wording:
+        """The template's event, with what depends on the item alone written once for each item."""
+        parts = list(template.event_parts)
+        code = next(place for place, part in enumerate(parts) if part.field == "code")
+        decided = next((place for place, part in enumerate(parts) if place > code and part.field in _OF_EVENTS), len(parts))
+        fields_before = any(part.field for part in parts[:code])
+        words = () if fields_before else tuple(token for part in parts[:code] for token in self.vocabulary.template(part.text))
+
+        def stem(row: int) -> tuple[int, ...]:
+            tokens = [*words, *self._code(row)]
+            for text, _ in parts[code + 1 : decided]:
+                tokens.extend(self.vocabulary.template(text) if text is not None else self.vocabulary.quote(self.catalog.titles[row]))
+            return tuple(tokens)
+
+        return _Wording(template, fields_before, len(words), lru_cache(maxsize=32_768)(stem), tuple(parts[decided:]))
 
     def _before_code(self, template: PromptTemplate, context: Mapping[str, str] | None, timestamp: float | None, previous: Event | None) -> list[int]:
+        """What stands before an event's code: known before the item is."""
         tokens: list[int] = []
         for text, name in template.event_parts:
             if name == "code":

@@ -150,7 +150,7 @@ class Settings(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the device computes with it, else fp32."""
     threads: int = Field(0, ge=0)
-    """CPU threads of each process; 0: as many as there are cores."""
+    """CPU threads of each process; 0: its part of the machine's physical cores. A tiny model is no faster on several."""
     index: Literal["atomic", "semantic", "title"] = "atomic"
     """How items are coded."""
     tasks: Shares | None = None

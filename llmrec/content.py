@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,9 @@ from llmrec.words import is_unspaced, run_pattern
 FORMAT = 1
 MAX_TERMS = 100_000
 """The most frequent terms are kept: the components are terms x width numbers, 51 MB at the default width, and travel with a model."""
+
+MAX_FITTED = 200_000
+"""Items the components are computed from, drawn at random where there are more: the decomposition holds several copies of items x width numbers."""
 
 _SMALL_CATALOGUE = 100  # below it most terms stand in one item only, and dropping them would leave nothing
 _RUN = run_pattern(r"\w")
@@ -53,8 +57,9 @@ class Content:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """The vectors of these texts, (texts, width), float32, as `item_text` writes them; a text without a known term gets zeros."""
-        counts = [Counter(text_terms(text)) for text in texts]
-        return self._project(_weigh(counts, self._columns, self.idf))
+        counts = _Counts.of(texts)
+        known = np.array([self._columns.get(term, -1) for term in counts.terms], dtype=np.int64)
+        return self._project(_weigh(counts, known, self.idf))
 
     def save(self, folder: Path) -> None:
         """Writes content.safetensors (vectors, idf, components) and content.json (terms) into an existing folder."""
@@ -86,7 +91,9 @@ class Content:
             return np.zeros((weights.shape[0], 0), np.float32)
         vectors = weights @ np.ascontiguousarray(self.components.T, dtype=np.float32)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+        lengths[lengths == 0] = 1
+        vectors /= lengths
+        return vectors
 
 
 def content_vectors(corpus: Corpus, *, size: int = 256, seed: int = 0) -> Content:
@@ -100,16 +107,18 @@ def content_vectors(corpus: Corpus, *, size: int = 256, seed: int = 0) -> Conten
 
     Source: the weights are those of scikit-learn's user guide 6.2.3.4 (smooth idf, sublinear tf).
     """
-    counts = [Counter(text_terms(text)) for text in item_texts(corpus)]
-    frequency = Counter(term for count in counts for term in count)
+    counts = _Counts.of(item_texts(corpus))
+    frequency = np.bincount(counts.term, minlength=len(counts.terms))
     least = 1 if len(counts) < _SMALL_CATALOGUE else 2
     # Ties of the cut are settled by the term itself, never by the order of the items.
-    kept = sorted((term for term in frequency if frequency[term] >= least), key=lambda term: (-frequency[term], term))[:MAX_TERMS]
-    terms = tuple(sorted(kept))
-    idf = np.log((1 + len(counts)) / (1 + np.array([frequency[term] for term in terms], dtype=np.float64))) + 1
-    weights = _weigh(counts, {term: column for column, term in enumerate(terms)}, idf.astype(np.float32))
+    kept = sorted(np.flatnonzero(frequency >= least).tolist(), key=lambda number: (-frequency[number], counts.terms[number]))[:MAX_TERMS]
+    kept.sort(key=counts.terms.__getitem__)
+    columns = np.full(len(counts.terms), -1)
+    columns[kept] = np.arange(len(kept))
+    idf = (np.log((1 + len(counts)) / (1 + frequency[kept].astype(np.float64))) + 1).astype(np.float32)
+    weights = _weigh(counts, columns, idf)
     components = _components(weights, size, seed)
-    fitted = Content(np.zeros((0, len(components)), np.float32), terms, idf.astype(np.float32), components)
+    fitted = Content(np.zeros((0, len(components)), np.float32), tuple(counts.terms[number] for number in kept), idf, components)
     return replace(fitted, vectors=fitted._project(weights))
 
 
@@ -163,15 +172,43 @@ def _grams(line: str) -> Iterator[str]:
     yield from (f"{first} {second}" for first, second in zip(words, words[1:], strict=False))
 
 
-def _weigh(counts: Sequence[Mapping[str, int]], columns: Mapping[str, int], idf: np.ndarray) -> sparse.csr_matrix:
-    # Columns ascend within a row, so that sums run in one order whatever the order of the words.
-    rows = [sorted((columns[term], count) for term, count in row.items() if term in columns) for row in counts]
-    indices = np.array([column for row in rows for column, _ in row], dtype=np.int32)
-    data = (1 + np.log(np.array([count for row in rows for _, count in row], dtype=np.float32))) * idf[indices]
-    starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    lengths = np.sqrt(np.bincount(np.repeat(np.arange(len(rows)), np.diff(starts)), weights=data**2, minlength=len(rows)))
-    data = (data / np.repeat(lengths, np.diff(starts))).astype(np.float32)
-    return sparse.csr_matrix((data, indices, starts), shape=(len(rows), len(columns)))
+@dataclass(frozen=True)
+class _Counts:
+    """How often each text holds each term, text behind text: the numbers of a text's terms are term[starts[i]:starts[i + 1]], their counts count[...] likewise."""
+
+    terms: list[str]
+    starts: np.ndarray
+    term: np.ndarray
+    count: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> _Counts:
+        """One text at a time: a million items' terms are never objects at once."""
+        numbers: dict[str, int] = {}
+        starts, term, count = array("q", [0]), array("i"), array("i")
+        for text in texts:
+            for word, times in Counter(text_terms(text)).items():
+                term.append(numbers.setdefault(word, len(numbers)))
+                count.append(times)
+            starts.append(len(term))
+        return cls(list(numbers), *(np.array(values) for values in (starts, term, count)))
+
+
+def _weigh(counts: _Counts, columns: np.ndarray, idf: np.ndarray) -> sparse.csr_matrix:
+    """(texts, terms kept) TF-IDF with rows of length 1. columns: of each term of `counts`, its column, -1 for one that is left out."""
+    column = columns[counts.term]
+    known = column >= 0
+    starts = np.concatenate([[0], np.cumsum(known)])[counts.starts]
+    column = column[known]
+    data = (1 + np.log(counts.count[known].astype(np.float32))) * idf[column]
+    text = np.repeat(np.arange(len(counts)), np.diff(starts))
+    order = np.lexsort((column, text))  # columns ascend within a row, so that sums run in one order whatever the order of the words
+    column, data = column[order].astype(np.int32), data[order]
+    lengths = np.sqrt(np.bincount(text, weights=data**2, minlength=len(counts)))
+    return sparse.csr_matrix(((data / lengths[text]).astype(np.float32), column, starts), shape=(len(counts), len(idf)))
 
 
 def _components(weights: sparse.csr_matrix, size: int, seed: int) -> np.ndarray:
@@ -180,6 +217,8 @@ def _components(weights: sparse.csr_matrix, size: int, seed: int) -> np.ndarray:
         return np.zeros((0, weights.shape[1]), np.float16)
     from sklearn.utils.extmath import randomized_svd
 
+    if weights.shape[0] > MAX_FITTED:
+        weights = weights[np.sort(np.random.default_rng(seed).choice(weights.shape[0], MAX_FITTED, replace=False))]
     # Not TruncatedSVD: it refuses a vocabulary of one term.
     _, strengths, components = randomized_svd(weights, width, n_iter=5, random_state=seed)
     # Directions beyond the rank hold rounding noise: a new item's text would be projected onto chance.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import chain
 
 import numpy as np
 import torch
@@ -105,24 +106,26 @@ class _Slots:
 
     def __init__(self, composer: Composer, spaces: Mapping[str, int]):
         self.composer, self.spaces = composer, spaces
-        self.answers: list[tuple[int, int, int, int]] = []  # of each answer: tokens, space, row in it, task
-        self.slots: list[int] = []
+        self.answers: list[tuple[int, int, int, int, int, int]] = []  # of each answer: where its first token is predicted, where it stands, tokens, space, row in it, task
         self.words: list[int] = []  # the tokens of written answers, one behind the other
 
     def add(self, strand: Strand, start: int, before: int, task: int) -> None:
         """start: flat place of the strand's first token; before: flat place of the token that precedes it."""
-        for first, stop, space, row in strand.answers:
-            self.answers.append((stop - first, self.spaces[space], row, task))
-            self.slots.append(start + first - 1 if first else before)
-            self.slots.extend(range(start + first, start + stop - 1))
-            if space == TEXT:
+        spaces = self.spaces
+        self.answers += [(start + first - 1 if first else before, start + first, stop - first, spaces[space], row, task) for first, stop, space, row in strand.answers]
+        for first, stop, _, row in strand.answers:
+            if row < 0:
                 self.words.extend(strand.tokens[first:stop])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        sizes, spaces, rows, tasks = np.array(self.answers, dtype=np.int64).reshape(-1, 4).T
+        columns = np.fromiter(chain.from_iterable(self.answers), dtype=np.int64, count=6 * len(self.answers))
+        predicted, stands, sizes, spaces, rows, tasks = columns.reshape(-1, 6).T
         ends = np.cumsum(sizes)
-        node, target = np.zeros((2, len(self.slots)), dtype=np.int64)
-        scale = np.ones(len(self.slots), dtype=np.float32)
+        # A later token of an answer is predicted by the one before it.
+        slots = np.repeat(stands - 1 - (ends - sizes), sizes) + np.arange(sizes.sum())
+        slots[ends - sizes] = predicted
+        node, target = np.zeros((2, len(slots)), dtype=np.int64)
+        scale = np.ones(len(slots), dtype=np.float32)
         for name, number in self.spaces.items():
             members = np.flatnonzero(spaces == number)
             # places[a, t]: where token t of answer a stands among the slots
@@ -138,7 +141,7 @@ class _Slots:
                 above, below = paths[:, : len(steps)][within], paths[:, 1 : len(steps) + 1][within]
                 node[places], target[places] = above, below - trie.first[above]
         return {
-            "slot": np.array(self.slots, dtype=np.int64), "space": np.repeat(spaces, sizes), "node": node, "target": target, "task": np.repeat(tasks, sizes), "scale": scale,
+            "slot": slots, "space": np.repeat(spaces, sizes), "node": node, "target": target, "task": np.repeat(tasks, sizes), "scale": scale,
         }
 
 

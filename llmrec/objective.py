@@ -10,13 +10,14 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from llmrec.answers import TEXT
 from llmrec.mixture import Batch
 from llmrec.model import LanguageModel
 
-MAX_SLOTS = 512
-"""Answer tokens whose logits stand in memory at once: bounds the loss's peak whatever the batch, and keeps a catalogue's logits near the cache."""
+MAX_SLOTS, MAX_LOGITS = 512, 1 << 24
+"""Answer tokens whose logits stand in memory at once, and logits (64 MiB): both bound the loss's peak, whatever the batch and the catalogue; few also stay near the cache."""
 
 
 class Objective(nn.Module):
@@ -40,19 +41,25 @@ class Objective(nn.Module):
         sums = torch.zeros(self.num_tasks, device=hidden.device)
         for number in batch.space.unique().tolist():
             members = torch.nonzero(batch.space == number).squeeze(1)
-            loss = self._nll(hidden[batch.slot[members]], batch.node[members], batch.target[members], self.space_names[number], rows)
+            loss = self.nll(hidden[batch.slot[members]], batch.node[members], batch.target[members], self.space_names[number], rows)
             sums = sums.index_add(0, batch.task[members], loss * batch.scale[members])
         return sums
 
-    def _nll(self, hidden: Tensor, node: Tensor, target: Tensor, space_name: str, rows: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, node: Tensor, target: Tensor, space_name: str, rows: Tensor) -> Tensor:
+        """(S,): the negative log-probability of each slot's child. hidden: (S, H). node, target: (S,), as in Batch. rows: the code tokens' rows."""
         table = self.model.whole_table(space_name, rows)
         if table is not None:
             return TableCrossEntropy.apply(hidden, table, target)
-        if space_name == TEXT:
-            return torch.cat([nn.functional.cross_entropy(self.model.text_logits(h), t, reduction="none") for h, t in zip(hidden.split(MAX_SLOTS), target.split(MAX_SLOTS))])
-        return torch.cat([self._node_nll(*chunk, space_name, rows) for chunk in zip(hidden.split(MAX_SLOTS), node.split(MAX_SLOTS), target.split(MAX_SLOTS))])
+        width = self.model.vocabulary_size if space_name == TEXT else len(self.model.spaces[space_name].tokens)
+        size = _slots(width)
+        chunks = list(zip(hidden.split(size), node.split(size), target.split(size)))
+        if len(hidden) * width <= MAX_LOGITS:
+            return torch.cat([self._chunk_nll(*chunk, space_name, rows) for chunk in chunks])
+        return torch.cat([checkpoint(self._chunk_nll, *chunk, space_name, rows, use_reentrant=False) for chunk in chunks])  # logits are made again in the backward pass
 
-    def _node_nll(self, hidden: Tensor, node: Tensor, target: Tensor, space_name: str, rows: Tensor) -> Tensor:
+    def _chunk_nll(self, hidden: Tensor, node: Tensor, target: Tensor, space_name: str, rows: Tensor) -> Tensor:
+        if space_name == TEXT:
+            return nn.functional.cross_entropy(self.model.text_logits(hidden), target, reduction="none")
         space = self.model.spaces[space_name]
         logits = self.model.space_logits(hidden, space, rows)
         if self.squared_error and space.values is not None and len(space.values) > 2:
@@ -71,7 +78,7 @@ class Objective(nn.Module):
 class TableCrossEntropy(torch.autograd.Function):
     """Cross-entropy of hidden states against every row of a table: (S, H), (V, H), (S,) -> (S,), in the autocast type, summed up in float32.
 
-    Logits are made MAX_SLOTS rows at a time and again in the backward pass, so that memory does not grow with slots times rows;
+    Logits are made a few slots at a time and again in the backward pass, so that memory does not grow with slots times rows;
     on a CPU that is also faster than keeping them.
     """
 
@@ -81,7 +88,8 @@ class TableCrossEntropy(torch.autograd.Function):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         hidden_, table_ = hidden.to(dtype), table.to(dtype)
         norms, losses = [], []
-        for part, answer in zip(hidden_.split(MAX_SLOTS), target.split(MAX_SLOTS)):
+        size = _slots(len(table))
+        for part, answer in zip(hidden_.split(size), target.split(size)):
             logits = torch.mm(part, table_.t()).float()
             norms.append(logits.logsumexp(1))
             losses.append(norms[-1] - logits.gather(1, answer[:, None]).squeeze(1))
@@ -94,11 +102,20 @@ class TableCrossEntropy(torch.autograd.Function):
         hidden, table, target, norms = context.saved_tensors
         for_hidden = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device)
         for_table = torch.zeros(table.shape, dtype=torch.float32, device=table.device)
-        for start in range(0, len(hidden), MAX_SLOTS):
-            part = slice(start, start + MAX_SLOTS)
+        size = _slots(len(table))
+        for start in range(0, len(hidden), size):
+            part = slice(start, start + size)
             error = torch.mm(hidden[part], table.t()).float().sub_(norms[part, None]).exp_()
             error[torch.arange(len(error), device=error.device), target[part]] -= 1.0
             error = error.mul_(gradient[part, None]).to(hidden.dtype)
             for_hidden[part] = torch.mm(error, table)
-            for_table += torch.mm(error.t(), hidden[part])
+            if error.dtype == for_table.dtype:
+                for_table.addmm_(error.t(), hidden[part])
+            else:
+                for_table += torch.mm(error.t(), hidden[part])
         return for_hidden.to(context.types[0]), for_table.to(context.types[1]), None
+
+
+def _slots(width: int) -> int:
+    """How many slots of `width` logits are computed at once."""
+    return max(1, min(MAX_SLOTS, MAX_LOGITS // width))

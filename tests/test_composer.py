@@ -52,6 +52,31 @@ def test_what_stands_before_the_next_code_is_that_of_the_request(composer):
     assert shown(composer, composer.prompt(TIMED, request, space=ITEMS).tokens) == "<s>Chosen:  [1] 9 days later "
 
 
+@pytest.mark.parametrize("event", [" {code}", "{gap} saw {code}", "{code} {title}, {rating} ({context})", "{context}: {code} / {title} / {gap} {rating};", "it was {code}"])
+def test_an_event_is_its_parts_one_behind_the_other(composer, event):
+    template = PromptTemplate("e", "en", "Read:", event)
+    events = [Event("i3", 4.0, 0.0, "rating", {"hour": "9"}), Event("i5", None, 90_000.0, "click"), Event("i3", 2.0, 90_010.0, "rating", {"hour": "7"})]
+    words, composer.max_prompt_tokens = composer.vocabulary, 100
+    expected, codes, ratings = composer.head(template), [], []
+    for number, (event, gap) in enumerate(zip(events, (None, "days later", "within the hour"))):
+        row = composer.catalog.rows[event.item_id]
+        for text, name in template.event_parts:
+            value = {
+                "code": composer.spaces[ITEMS].trie.code(row), "title": words.quote(composer.catalog.titles[row]), "context": words.quote(event.context["hour"]) if event.context else (),
+                "gap": words.template(gap) if gap else (), "rating": words.template(f"{event.rating:g}") if event.rating else (), None: words.template(text or ""),
+            }[name]
+            if name == "code":
+                codes.append(len(expected))
+            if name == "rating" and value:
+                ratings.append(len(expected))
+            expected += value
+    for learn, starts in ((ITEMS, codes), (RATING, ratings), (None, [])):
+        trunk, ends = composer.trunk(template, events, learn=learn)
+        assert trunk.tokens == expected and ends[-1] == len(expected)
+        assert [answer.start for answer in trunk.answers] == starts
+        assert all(trunk.tokens[answer.start : answer.stop] == composer.spaces[learn].trie.code(answer.row) for answer in trunk.answers)
+
+
 def test_training_slots_stand_where_decoding_answers(composer):
     trunk, ends = composer.trunk(STREAM, [Event("i1"), Event("i2"), Event("i4")], learn=ITEMS)
     for number, answer in enumerate(trunk.answers):

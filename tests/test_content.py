@@ -109,6 +109,16 @@ def test_item_order_does_not_matter_beyond_rounding():
     assert forward.vectors @ forward.vectors.T == pytest.approx((backward.vectors @ backward.vectors.T)[::-1, ::-1], abs=5e-3)
 
 
+def test_components_of_a_sample_place_all_items(monkeypatch):
+    rng = np.random.default_rng(0)
+    kinds = [("Action", "war gun chase"), ("Romance", "love heart kiss")]
+    items = [(f"i{n}", f"{rng.choice(kinds[n % 2][1].split())} {rng.choice(kinds[n % 2][1].split())}", [kinds[n % 2][0]]) for n in range(400)]
+    monkeypatch.setattr("llmrec.content.MAX_FITTED", 100)
+    vectors = content_vectors(corpus_of(catalog_of(items)), size=2).vectors
+    alike = vectors @ vectors.T
+    assert alike[::2, ::2].min() > 0.99 and alike[::2, 1::2].max() < 0.01
+
+
 def test_saved_content_encodes_the_same(tmp_path):
     content = content_vectors(corpus_of(FILMS))
     content.save(tmp_path)

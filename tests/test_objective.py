@@ -93,7 +93,10 @@ def test_the_loss_of_items_equals_a_masked_full_softmax(toy_parts):
     assert float(nll.sum()) == pytest.approx(expected, rel=1e-4)
 
 
-def test_cross_entropy_against_a_table_equals_torchs_own_with_gradients():
+@pytest.mark.parametrize("bound", [None, 700, 30])  # logits at once: all, some slots', fewer than one slot has
+def test_cross_entropy_against_a_table_equals_torchs_own_with_gradients(bound, monkeypatch):
+    if bound:
+        monkeypatch.setattr("llmrec.objective.MAX_LOGITS", bound)
     generator = torch.Generator().manual_seed(0)
     hidden, table = (torch.randn(size, 8, generator=generator, requires_grad=True) for size in (1300, 50))
     target, weight = torch.randint(0, 50, (1300,), generator=generator), torch.rand(1300, generator=generator)
@@ -103,6 +106,22 @@ def test_cross_entropy_against_a_table_equals_torchs_own_with_gradients():
     torch.testing.assert_close(ours, own)
     for ours_, own_ in zip(grads, torch.autograd.grad((own * weight).sum(), (hidden, table))):
         torch.testing.assert_close(ours_, own_, atol=1e-5, rtol=1e-5)
+
+
+def test_a_loss_in_small_pieces_is_the_same_with_the_same_gradients(toy_parts, monkeypatch):
+    examples = examples_of(toy_parts)
+    batch = pack(examples, toy_parts.composer, spaces=toy_parts.mixture.spaces, tasks=toy_parts.mixture.tasks, row_tokens=256)
+    parameters = [p for p in toy_parts.model.parameters() if p.requires_grad]
+    found = []
+    monkeypatch.setattr(toy_parts.model, "whole_table", lambda name, rows: None)  # as of families that cap or scale their logits
+    for bound in (1 << 24, 100):
+        monkeypatch.setattr("llmrec.objective.MAX_LOGITS", bound)
+        losses = toy_parts.objective(batch)
+        found.append((losses, torch.autograd.grad(losses.sum(), parameters, allow_unused=True)))
+    torch.testing.assert_close(found[0][0], found[1][0], atol=1e-3, rtol=1e-5)
+    for whole, pieces in zip(found[0][1], found[1][1]):
+        if whole is not None:
+            torch.testing.assert_close(whole, pieces, atol=1e-3 * float(whole.abs().max()), rtol=1e-4)
 
 
 def test_the_squared_error_of_an_expected_rating_is_added_for_each_answer(toy_parts):

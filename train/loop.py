@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import signal
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
@@ -52,8 +54,7 @@ def start(settings: Settings) -> Accelerator:
     Raises FileExistsError where the output stands already, before anything long begins.
     """
     check_free(settings.output, overwrite=settings.overwrite)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    torch.set_num_threads(settings.threads or own_cores())
     bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
     precision = {"auto": "bf16" if bf16 else "no", "fp32": "no", "bf16": "bf16"}[settings.precision]
     # Some parameters take no part in some batches (a projection, where no item stands in one).
@@ -67,6 +68,12 @@ def start(settings: Settings) -> Accelerator:
         )
         sys.exit(2)
     return accelerator
+
+
+def own_cores() -> int:
+    """This process's part of the machine's physical cores. Launchers give each process one thread (OMP_NUM_THREADS=1) however many cores stand idle."""
+    cores = min(psutil.cpu_count(logical=False) or 1, len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else sys.maxsize)
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 @dataclass

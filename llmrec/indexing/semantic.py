@@ -11,6 +11,10 @@ import numpy as np
 from llmrec.indexing.index import ItemIndex
 
 LEVELS = 3
+POINTS = 512
+"""Points a centre that k-means is fitted on, at most."""
+BLOCK = 65_536
+"""Points whose distances stand in memory at once."""
 
 
 def build(vectors: np.ndarray, *, seed: int) -> ItemIndex:
@@ -20,7 +24,8 @@ def build(vectors: np.ndarray, *, seed: int) -> ItemIndex:
     columns, centroids = [], []
     for level in range(LEVELS):
         centres, nearest = k_means(residual, size, seed=seed + level)
-        residual = residual - centres[nearest]
+        for code, centre in enumerate(centres):  # one centre at a time: a copy of all points would be as large as they are
+            residual[nearest == code] -= centre
         columns.append(nearest + level * size)
         centroids.append(centres)
     codes = np.stack(columns, axis=1)
@@ -44,22 +49,32 @@ def codebook_size(num_items: int) -> int:
 
 
 def k_means(points: np.ndarray, size: int, *, seed: int, iterations: int = 25) -> tuple[np.ndarray, np.ndarray]:
-    """Lloyd's k-means: centres (size, dimensions) and the nearest centre of each point. An empty cluster is moved to the point farthest from its centre."""
+    """Lloyd's k-means: centres (size, dimensions) and the nearest centre of each point. An empty cluster is moved to the point farthest from its centre.
+
+    Centres are fitted on at most POINTS points a centre, drawn at random: more move them little.
+    """
     rng = np.random.default_rng(seed)
-    centres = points[rng.choice(len(points), size, replace=len(points) < size)].copy()
+    drawn = points if len(points) <= POINTS * size else points[rng.choice(len(points), POINTS * size, replace=False)]
+    centres = drawn[rng.choice(len(drawn), size, replace=len(drawn) < size)].copy()
     for _ in range(iterations):
-        nearest, distance = _nearest(points, centres)
+        nearest, distance = _nearest(drawn, centres)
         counts = np.bincount(nearest, minlength=size)
         sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, points)
+        np.add.at(sums, nearest, drawn)
         centres = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centres).astype(np.float32)
         empty = np.flatnonzero(counts == 0)
         if len(empty):
-            centres[empty] = points[np.argsort(-distance, kind="stable")[: len(empty)]] if len(points) >= len(empty) else centres[empty]
+            centres[empty] = drawn[np.argsort(-distance, kind="stable")[: len(empty)]] if len(drawn) >= len(empty) else centres[empty]
     return centres, _nearest(points, centres)[0]
 
 
 def _nearest(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    distance = (centres**2).sum(axis=1)[None] - 2 * points @ centres.T
-    nearest = distance.argmin(axis=1)
-    return nearest, distance[np.arange(len(points)), nearest] + (points**2).sum(axis=1)
+    """The nearest centre of each point, and its squared distance; BLOCK points at a time, so that memory does not grow with points times centres."""
+    nearest, least = np.empty(len(points), dtype=np.int64), np.empty(len(points), dtype=np.float32)
+    for start in range(0, len(points), BLOCK):
+        block = points[start : start + BLOCK]
+        distance = (centres**2).sum(axis=1)[None] - 2 * block @ centres.T
+        found = distance.argmin(axis=1)
+        nearest[start : start + BLOCK] = found
+        least[start : start + BLOCK] = distance[np.arange(len(block)), found] + (block**2).sum(axis=1)
+    return nearest, least

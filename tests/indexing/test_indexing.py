@@ -61,6 +61,17 @@ def test_k_means_finds_separate_clusters_by_hand():
     assert nearest[0] == nearest[1] != nearest[2] == nearest[3]
 
 
+def test_k_means_in_blocks_and_from_a_sample_finds_them_too(monkeypatch):
+    rng = np.random.default_rng(3)
+    kind = rng.integers(4, size=5_000)
+    points = (np.eye(4, dtype=np.float32)[kind] * 10 + rng.normal(size=(5_000, 4)) * 0.1).astype(np.float32)
+    whole = k_means(points, 4, seed=1)[1]
+    monkeypatch.setattr("llmrec.indexing.semantic.BLOCK", 64)
+    assert (k_means(points, 4, seed=1)[1] == whole).all()
+    monkeypatch.setattr("llmrec.indexing.semantic.POINTS", 100)
+    assert len(set(zip(kind, k_means(points, 4, seed=1)[1]))) == 4  # one centre for each kind
+
+
 def test_an_unknown_index_names_the_known_ones(material):
     with pytest.raises(KeyError, match="atomic, semantic, title"):
         build_index("atomc", material)
