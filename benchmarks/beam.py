@@ -9,7 +9,6 @@ floor: the same model reads the same prompts once and the same number of tokens 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from benchmarks.measure import Figure, in_turn, ratios, record
+from benchmarks.measure import Figure, in_turn, options, ratios, record
 from benchmarks.models import LEVELS, Bench, bench
 from llmrec.answers import ITEMS, Trie
 from llmrec.decoding.reading import Reading
@@ -96,10 +95,7 @@ def same(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    arguments = options(__doc__, rounds=5).parse_args()
     side = bench(device=arguments.device)
     table, double = children_of(side.trie), side.double()
     for batch, length, width, goal in CELLS:

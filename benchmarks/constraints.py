@@ -9,7 +9,6 @@ The sides search the same prompts; what is found is compared with the unconstrai
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 
-from benchmarks.measure import Figure, in_turn, ratios, record
+from benchmarks.measure import Figure, in_turn, options, ratios, record
 from benchmarks.models import Bench, bench, catalogue
 from llmrec.answers import ITEMS
 from llmrec.decoding.allowed import Allowed
@@ -68,10 +67,7 @@ def changes(side: Bench, device: str, rounds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--rounds", type=int, default=9)
-    arguments = parser.parse_args()
+    arguments = options(__doc__, rounds=9).parse_args()
     for num_items in (20_000, 1_000_000):
         side = bench(num_items, device=arguments.device)
         prompts, allowed = side.prompts(BATCH, LENGTH).tolist(), constraints(num_items)

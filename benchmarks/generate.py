@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -16,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 
-from benchmarks.measure import Figure, in_turn, record, run_measured
+from benchmarks.measure import Figure, in_turn, options, record, run_measured
 from llmrec.predictions import Request
 from llmrec.recommender import Recommender
 
@@ -50,10 +49,9 @@ class Files:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, rounds=3, device=False)
     parser.add_argument("--model", required=True, help="a trained model's folder")
     parser.add_argument("--largest", type=int, default=100_000, help="requests of the largest file")
-    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     recommender = Recommender.from_pretrained(arguments.model)
     items = list(recommender.catalog.item_ids)

@@ -8,6 +8,7 @@ and the ratio of a round stands. A figure is the median of the rounds; its sprea
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
@@ -149,9 +150,19 @@ def machine(device: str) -> str:
     return f"{model}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
+def options(doc: str, *, rounds: int | None = None, device: bool = True) -> argparse.ArgumentParser:
+    """The arguments most benchmarks share; `doc` is the benchmark's docstring, `rounds` how many it takes unless told otherwise (None: it has none)."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if device:
+        parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds, help="how often the sides run in turn")
+    return parser
+
+
 def _settle(device: str) -> None:
     if device == "cuda":
-            torch.cuda.synchronize()
+        torch.cuda.synchronize()
 
 
 def _number(value: float) -> str:

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,13 +15,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 import polars as pl
 
-from benchmarks.measure import Figure, record, run_measured
+from benchmarks.measure import Figure, options, record, run_measured
 
 
-def write_log(folder: Path, rows: int, *, seed: int = 0) -> tuple[Path, Path]:
-    """A log with popular and rare items, about 100 events a user, a time, a rating and an event word in each row; and its items. Returns both files."""
+def write_log(folder: Path, rows: int, *, items: int, seed: int = 0) -> tuple[Path, Path]:
+    """A log with popular and rare items, about 100 events a user, a time, a rating and an event word in each row; and its items, with titles of six words. Returns both files."""
     rng = np.random.default_rng(seed)
-    users, items = max(10, rows // 100), max(100, rows // 400)
+    users = max(10, rows // 100)
     part = 1_000_000
     (folder / "log").mkdir()
     for number, start in enumerate(range(0, rows, part)):
@@ -36,16 +34,18 @@ def write_log(folder: Path, rows: int, *, seed: int = 0) -> tuple[Path, Path]:
     log = folder / "log.parquet"
     pl.scan_parquet(folder / "log").sink_parquet(log)
     catalogue = folder / "items.parquet"
-    pl.DataFrame({"item_id": [f"i{n}" for n in range(items)], "title": [f"thing {n}" for n in range(items)], "genre": [f"g{n % 30}" for n in range(items)]}).write_parquet(catalogue)
+    words = (20_000 * rng.random((items, 6)) ** 3).astype(np.int64)  # as in language, a few words are in most titles
+    titles = [" ".join(f"word{word}" for word in title) for title in words.tolist()]
+    pl.DataFrame({"item_id": [f"i{n}" for n in range(items)], "title": titles, "genre": [f"g{n % 30}" for n in range(items)]}).write_parquet(catalogue)
     return log, catalogue
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, device=False)
     parser.add_argument("--rows", type=int, default=20_000_000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=Path(__file__).parent.parent / "runs") as name:
-        log, items = write_log(Path(name), arguments.rows)
+        log, items = write_log(Path(name), arguments.rows, items=arguments.rows // 400)
         done = run_measured([sys.executable, "-m", "llmrec.prepare", "table", "--interactions", str(log), "--items", str(items), "--out", str(Path(name) / "corpus")])
     goal = lambda text: text if arguments.rows >= 20_000_000 else ""  # noqa: E731
     record([

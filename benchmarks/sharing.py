@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 import torch
 
-from benchmarks.measure import Figure, in_turn, ratios, record
+from benchmarks.measure import Figure, in_turn, options, ratios, record
 from benchmarks.models import Bench, bench
 from llmrec.answers import ITEMS
 from llmrec.decoding.reading import Reading
@@ -85,10 +84,7 @@ def whole_catalogue(side: Bench, device: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
+    arguments = options(__doc__, rounds=7).parse_args()
     side = bench(device=arguments.device)
     candidates(side, arguments.device, arguments.rounds)
     instruction(side, arguments.device, arguments.rounds)

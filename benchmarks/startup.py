@@ -5,19 +5,17 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.measure import Figure, in_turn, ratios, record, run_measured
+from benchmarks.measure import Figure, in_turn, options, ratios, record, run_measured
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, rounds=7, device=False)
     parser.add_argument("--model", required=True, help="a trained model's folder")
-    parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     python = sys.executable
     seconds = in_turn(

@@ -10,8 +10,8 @@ model, optimiser, items and histories of at most 50 events, padded to the longes
 
 from __future__ import annotations
 
-import argparse
 import logging
+import shutil
 import sys
 import tempfile
 import time
@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.measure import Figure, in_turn, ratios, record
+from benchmarks.measure import Figure, in_turn, options, ratios, record
 from llmrec.answers import ITEMS
-from llmrec.bases import add_residual_dropout, create_base
+from llmrec.bases import add_residual_dropout, create_base, decoder_of
 from llmrec.composer import Composer
 from llmrec.config import Settings, load_settings
 from llmrec.exam import Exam
@@ -198,6 +198,33 @@ def overheads(stage: Stage, device: str, rounds: int) -> None:
     ])
 
 
+def arithmetic(stage: Stage, device: str, rounds: int) -> None:
+    """The same steps in bf16, and with the decoder compiled, against plain fp32."""
+    made = [stage.mixture.batch(step).to(device) for step in range(2 * STEPS)]
+
+    def side(*, bf16: bool = False, compiled: bool = False) -> Callable[[], None]:
+        model = stage.model()
+        if compiled:
+            decoder_of(model.base).compile(dynamic=True)
+        objective, step = stage.objective(model), stepper(model)
+        model.train()
+
+        def run() -> None:
+            for batch in made:
+                with torch.autocast(device, torch.bfloat16, enabled=bf16):
+                    loss = mean_loss(objective, batch)
+                step(loss)
+
+        return run
+
+    sides = {"fp32": side(), "bf16": side(bf16=True)}
+    # torch compiles for a CPU with the machine's own compiler.
+    if device == "cuda" or shutil.which("g++"):
+        sides |= {"compiled": side(compiled=True), "bf16 compiled": side(bf16=True, compiled=True)}
+    seconds = in_turn(sides, rounds=rounds, device=device)
+    record([Figure.of(f"training: times as fast as plain fp32, {name}", ratios(seconds["fp32"], seconds[name]), device=device) for name in seconds if name != "fp32"])
+
+
 def settings_of(folder: str) -> Settings:
     """What the loop needs to be told for as many steps as `overheads` takes by hand, without averaged weights, which a loop by hand has not."""
     phase = f"{{tasks: {{next_item: 1.0}}, max_steps: {4 * STEPS}, epochs: 1000, batch_tokens: {TOKENS}, learning_rate: {RATE}, weight_decay: {DECAY}, average: 0, warmup_steps: 0, schedule: constant}}"
@@ -230,15 +257,14 @@ def quality(stage: Stage, device: str, minutes: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, rounds=5)
     parser.add_argument("--corpus", type=Path, required=True, help="a prepared corpus")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=0.0, help="how long ours trains for the comparison of quality; 0: no such comparison")
     arguments = parser.parse_args()
     stage = Stage(arguments.corpus, arguments.device)
     speed(stage, arguments.device, arguments.rounds)
     overheads(stage, arguments.device, arguments.rounds)
+    arithmetic(stage, arguments.device, arguments.rounds)
     if arguments.minutes:
         quality(stage, arguments.device, arguments.minutes)
 

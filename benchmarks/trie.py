@@ -10,7 +10,6 @@ tokens of a level and then masks; for the comparison of outputs its children's l
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 import torch
 
-from benchmarks.measure import Figure, in_turn, ratios, record
+from benchmarks.measure import Figure, in_turn, options, ratios, record
 from benchmarks.models import CODES, LEVELS, WORDS, bench, catalogue, space_of
 from llmrec.answers import Trie
 from llmrec.decoding.reading import Reading
@@ -99,9 +98,7 @@ def check(ours: Ours, static: Static, logits: torch.Tensor) -> None:
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = options(__doc__, rounds=7)
     parser.add_argument("--largest", type=int, default=1_000_000, help="items of the largest catalogue")
     arguments = parser.parse_args()
     device = arguments.device

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -16,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import torch
 from transformers import LlamaForCausalLM
 
-from benchmarks.measure import Figure, in_turn, ratios, record
+from benchmarks.measure import Figure, in_turn, options, ratios, record
 from benchmarks.models import WORDS, Bench, bench
 from llmrec.decoding.reading import Reading
 from llmrec.decoding.writing import write
@@ -44,10 +43,7 @@ def words_alone(side: Bench) -> LlamaForCausalLM:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
+    arguments = options(__doc__, rounds=7).parse_args()
     side = bench(device=arguments.device)
     prompts = side.prompts(BATCH, LENGTH).clamp(max=WORDS - 1)
     plain = words_alone(side)
