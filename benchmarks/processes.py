@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.measure import Figure, options, ratios, record
 
-STEPS = 100
+STEPS = 60
 """Steps of a run; the log has a line every 20, of which the first, with its warm-up, is left out."""
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import accumulate, chain
+from functools import lru_cache, partial
+from itertools import accumulate, chain, repeat
 from typing import NamedTuple
 
 from llmrec.answers import ITEMS, RATING, TEXT, AnswerSpace, closed, free_text, number_label
@@ -35,6 +35,10 @@ class Answer(NamedTuple):
     stop: int
     space: str
     row: int
+
+
+_answer = partial(tuple.__new__, Answer)
+"""Answer(*values), in a third of the time."""
 
 
 @dataclass
@@ -76,12 +80,8 @@ class Prompt(NamedTuple):
     shown: int
 
 
-class _Piece(NamedTuple):
-    """One event in tokens, and where among them its code and its rating begin (None: it has none)."""
-
-    tokens: Sequence[int]
-    code: int
-    rating: int | None = None
+_Piece = tuple[Sequence[int], int, int | None]
+"""One event in tokens, and where among them its code and its rating begin (None: it has none). A plain tuple: thousands are made for a batch."""
 
 
 class _Wording(NamedTuple):
@@ -142,25 +142,25 @@ class Composer:
         pieces: list[_Piece] = []
         for number in reversed(range(len(events))):
             piece = self._event(wording, events[number], events[number - 1] if number else None)
-            budget -= len(piece.tokens)
+            budget -= len(piece[0])
             if budget < 0:
                 break
             pieces.append(piece)
         pieces.reverse()
         cut = len(events) - len(pieces)
-        ends = list(accumulate((len(piece.tokens) for piece in pieces), initial=len(head)))
-        strand = Strand([*head, *chain.from_iterable(piece.tokens for piece in pieces)])
-        if learn is not None:
-            for event, piece, start in zip(events[cut:], pieces, ends):
-                if learn == ITEMS:
-                    row = self._rows[event.item_id]
-                    first, length = start + piece.code, len(self._code(row))
-                elif piece.rating is not None:
-                    row = self.spaces[RATING].rows[number_label(self._on_scale(event.rating))]
-                    first, length = start + piece.rating, int(self.spaces[RATING].trie.lengths[row])
-                else:
-                    continue
-                strand.answers.append(Answer(first, first + length, learn, row))
+        ends = list(accumulate([len(tokens) for tokens, _, _ in pieces], initial=len(head)))
+        strand = Strand([*head, *chain.from_iterable([tokens for tokens, _, _ in pieces])])
+        if learn == ITEMS:
+            rows = [self._rows[event.item_id] for event in events[cut:]]
+            first = [start + code for start, (_, code, _) in zip(ends, pieces)]
+            stop = [start + len(self._code(row)) for start, row in zip(first, rows)]
+            strand.answers = list(map(_answer, zip(first, stop, repeat(ITEMS), rows)))
+        elif learn == RATING:
+            space = self.spaces[RATING]
+            for event, (_, _, rating), start in zip(events[cut:], pieces, ends):
+                if rating is not None:
+                    row = space.rows[number_label(self._on_scale(event.rating))]
+                    strand.answers.append(Answer(start + rating, start + rating + int(space.trie.lengths[row]), RATING, row))
         return strand, [0] * cut + ends[1:]
 
     def branch(self, template: PromptTemplate, request: Request, *, space: str, attach: int, label: str) -> Strand:
@@ -202,7 +202,7 @@ class Composer:
     def _event(self, wording: _Wording, event: Event, previous: Event | None) -> _Piece:
         stem = wording.stem(self._rows[event.item_id])
         if not wording.fields_before and not wording.rest:
-            return _Piece(stem, wording.words_before)
+            return stem, wording.words_before, None
         template = wording.template
         before = self._before_code(template, event.context, event.timestamp, previous) if wording.fields_before else []
         tokens, rating = [*before, *stem], None
@@ -216,7 +216,7 @@ class Composer:
                 tokens.extend(self._context(event.context))
             elif name == "gap":
                 tokens.extend(self._gap(template, event.timestamp, previous))
-        return _Piece(tokens, len(before) or wording.words_before, rating)
+        return tokens, len(before) or wording.words_before, rating
 
     def _worded(self, template: PromptTemplate) -> _Wording:
         """The template's event, with what depends on the item alone written once for each item."""

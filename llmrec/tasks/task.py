@@ -129,8 +129,8 @@ class BoundStream(BoundTask):
             places = self.places[max(low, stop - self.window) : stop]
         else:  # a set has no order to learn
             places = rng.permutation(self.places[low:high])[: self.window]
-        events = [self.timelines.event(place) for place in places]
-        trunk, _ = composer.trunk(template, events, learn=ITEMS)
+        fit = places[-composer.max_prompt_tokens :].tolist()  # an event has a token at least
+        trunk, _ = composer.trunk(template, [self.timelines.event(place) for place in fit], learn=ITEMS)
         return Example(self.task.name, trunk) if trunk.answers else None
 
     def held_out(self, part: str) -> list[HeldOut]:
