@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import torch
 from matplotlib.figure import Figure as Drawing
 
-from benchmarks.measure import RECORD, Figure, in_turn, options, ratios, record
+from benchmarks.measure import GROWTH, Figure, in_turn, options, ratios, record, write_page
 from benchmarks.models import Bench, bench, catalogue, space_of
 from llmrec.answers import ITEMS, Trie
 from llmrec.decoding.reading import Reading
@@ -66,7 +66,7 @@ def draw(curves: dict[str, list[tuple[float, float]]]) -> None:
         axes.set_xlabel(axis)
         axes.grid(alpha=0.3)
     drawing.axes[0].set_ylabel("time of an answer, middle = 1")
-    drawing.savefig(RECORD.with_name("performance-growth.svg"), metadata={"Date": None})
+    drawing.savefig(GROWTH, metadata={"Date": None})
 
 
 def main() -> None:
@@ -80,6 +80,7 @@ def main() -> None:
         record([figure])
         curves.setdefault(axis, []).append((place, figure.figure))
     draw(curves)
+    write_page()
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pathlib import Path
 import torch
 
 RECORD = Path(__file__).parent.parent / "docs" / "performance.json"
+GROWTH = RECORD.with_name("performance-growth.svg")
 
 PREAMBLE = """# Performance
 
@@ -64,17 +65,17 @@ def holds(figure: float, goal: str) -> bool | None:
 
 
 def in_turn(sides: Mapping[str, Callable[[], object]], *, rounds: int, device: str = "cpu", warm: int = 1) -> dict[str, list[float]]:
-    """Seconds of every side in every round, the sides in turn. `warm` rounds before are not counted."""
+    """Seconds of every side in every round, the sides in turn: of the call, or those it returns as a float, where only a part of it counts. `warm` rounds before are not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(warm + rounds):
         for name, side in sides.items():
             gc.collect()
             _settle(device)
             begun = time.perf_counter()
-            side()
+            own = side()
             _settle(device)
             if number >= warm:
-                seconds[name].append(time.perf_counter() - begun)
+                seconds[name].append(own if isinstance(own, float) else time.perf_counter() - begun)
             print(f"\r{name}: round {number + 1} of {warm + rounds}   ", end="", file=sys.stderr, flush=True)
     print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
     return seconds
@@ -134,6 +135,8 @@ def write_page() -> None:
                     state = {None: "", True: "holds", False: "**missed**"}[row["holds"]]
                     parts.append(f"| {row['name']} | {_number(row['figure'])} | {_number(row['spread'][0])} to {_number(row['spread'][1])} | {row['goal']} | {state} |")
             parts.append("")
+    if GROWTH.is_file():
+        parts.append(f"## How cost grows\n\n![time of an answer over each axis alone]({GROWTH.name})\n")
     RECORD.with_suffix(".md").write_text("\n".join(parts))
 
 

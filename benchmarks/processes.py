@@ -17,14 +17,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.measure import Figure, options, ratios, record
 
-STEPS = 60
+STEPS = 40
 """Steps of a run; the log has a line every 20, of which the first, with its warm-up, is left out."""
 
 
 def command(corpus: Path, output: Path, processes: int) -> list[str]:
     return [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m", "train.pretrain", f"data.corpus={corpus}", f"output={output}", f"processes={processes}",
-        "threads=1", "precision=fp32", f"pretrain={{tasks: {{next_item: 1.0}}, max_steps: {STEPS}, epochs: 1000, batch_tokens: 16384, row_tokens: 256, average: 0}}",
+        "threads=1", "precision=fp32", f"pretrain={{tasks: {{next_item: 1.0}}, max_steps: {STEPS}, epochs: 1000, batch_tokens: 8192, row_tokens: 256, average: 0}}",
         "pretrain.validation={metric: next_item/ndcg@10, every_epochs: 1000, limit: 10}",
     ]
 

@@ -10,6 +10,7 @@ model, optimiser, items and histories of at most 50 events, padded to the longes
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import sys
@@ -39,7 +40,7 @@ from llmrec.recommender import Recommender, vocabulary_of
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
 from train.checkpoint import Checkpoints
-from train.loop import Validation, start, train
+from train.loop import LOG_STEPS, Validation, start, train
 from train.setup import bare, templates_of
 
 WINDOW = 50
@@ -47,6 +48,7 @@ TOKENS = 4096
 PROMPTS = 128
 STEPS = 10
 """Steps of ours timed as one."""
+ROWS = (64, 128, 256, 512, 1024)
 LOOKS = 12
 """Times a training is measured on valid."""
 RATE, DECAY, DROPOUT = 1e-3, 0.01, 0.2
@@ -164,15 +166,15 @@ def speed(stage: Stage, device: str, rounds: int) -> None:
 
 
 def overheads(stage: Stage, device: str, rounds: int) -> None:
-    """What the loader and the loop add to a loop written by hand over batches that lie ready."""
-    made = [stage.mixture.batch(step).to(device) for step in range(4 * STEPS)]
-    model = stage.model()
-    objective, step = stage.objective(model), stepper(model)
+    """What the loader and the loop add to a loop written by hand over batches that lie ready. Both loops count from their first step to their last."""
+    made = [stage.mixture.batch(step).to(device) for step in range(LOG_STEPS)]
+    by_hand_objective = stage.objective(stage.model())
+    step = stepper(by_hand_objective.model)
 
     def by_hand() -> None:
-        model.train()
+        by_hand_objective.model.train()
         for batch in made:
-            step(mean_loss(objective, batch))
+            step(mean_loss(by_hand_objective, batch))
 
     class Ready:
         """A mixture whose batches lie ready."""
@@ -184,18 +186,39 @@ def overheads(stage: Stage, device: str, rounds: int) -> None:
         def batch(self, part: int, *, rank: int, world: int) -> Batch:
             return made[part]
 
-    def loop(mixture: object) -> None:
+    def loop(mixture: object) -> float:
         with tempfile.TemporaryDirectory() as folder:
             settings = settings_of(folder)
             accelerator = start(settings)
             logging.disable()
             train(accelerator, stage.objective(stage.model()), mixture, settings.pretrain, settings, validation=None, checkpoints=Checkpoints(Path(folder) / "c", {}), scratch=Path(folder))
+            (line,) = (Path(folder) / "log.jsonl").read_text().splitlines()
+            return LOG_STEPS / json.loads(line)["steps_per_second"]
 
-    seconds = in_turn({"by hand": by_hand, "loop": lambda: loop(Ready()), "loop and loader": lambda: loop(stage.mixture)}, rounds=rounds, device=device)
+    seconds = in_turn({"by hand": by_hand, "loop": lambda: loop(Ready()), "loop and loader": lambda: loop(stage.mixture)}, rounds=3 * rounds, device=device)
     record([
         Figure.of("training: times a loop written by hand over batches that lie ready, the loop alone", ratios(seconds["loop"], seconds["by hand"]), goal="<= 1.05", device=device),
         Figure.of("training: times the loop over batches that lie ready, with the loader", ratios(seconds["loop and loader"], seconds["loop"]), goal="<= 1.03", device=device),
     ])
+
+
+def packing(stage: Stage, device: str, rounds: int) -> None:
+    """Targets per second by the length of a packed row."""
+    objective = stage.objective(stage.model())
+    step, sides, targets = stepper(objective.model), {}, {}
+    for length in ROWS:
+        mixture = Mixture(stage.mixture.bound, stage.templates, stage.composer, {"next_item": 1.0}, batch_tokens=TOKENS, row_tokens=length, languages=["en"], seed=0)
+        made = [mixture.batch(number).to(device) for number in range(STEPS)]
+        targets[length] = sum(float(batch.answers.sum()) for batch in made)
+
+        def side(made: list[Batch] = made) -> None:
+            for batch in made:
+                step(mean_loss(objective, batch))
+
+        sides[length] = side
+    seconds = in_turn(sides, rounds=rounds, device=device)
+    for length in ROWS:
+        record([Figure.of(f"training: targets per second with rows of {length} tokens, times those with {ROWS[0]}", [targets[length] / targets[ROWS[0]] * ratio for ratio in ratios(seconds[ROWS[0]], seconds[length])], device=device)])
 
 
 def arithmetic(stage: Stage, device: str, rounds: int) -> None:
@@ -227,7 +250,7 @@ def arithmetic(stage: Stage, device: str, rounds: int) -> None:
 
 def settings_of(folder: str) -> Settings:
     """What the loop needs to be told for as many steps as `overheads` takes by hand, without averaged weights, which a loop by hand has not."""
-    phase = f"{{tasks: {{next_item: 1.0}}, max_steps: {4 * STEPS}, epochs: 1000, batch_tokens: {TOKENS}, learning_rate: {RATE}, weight_decay: {DECAY}, average: 0, warmup_steps: 0, schedule: constant}}"
+    phase = f"{{tasks: {{next_item: 1.0}}, max_steps: {LOG_STEPS}, epochs: 1000, batch_tokens: {TOKENS}, learning_rate: {RATE}, weight_decay: {DECAY}, average: 0, warmup_steps: 0, schedule: constant}}"
     return load_settings(None, [f"output={folder}/run", "data.corpus=.", "precision=fp32", f"pretrain={phase}", "checkpoint_steps=100000"])
 
 
@@ -264,6 +287,7 @@ def main() -> None:
     stage = Stage(arguments.corpus, arguments.device)
     speed(stage, arguments.device, arguments.rounds)
     overheads(stage, arguments.device, arguments.rounds)
+    packing(stage, arguments.device, arguments.rounds)
     arithmetic(stage, arguments.device, arguments.rounds)
     if arguments.minutes:
         quality(stage, arguments.device, arguments.minutes)

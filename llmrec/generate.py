@@ -133,11 +133,10 @@ def _windows(records: Iterator[object]) -> Iterator[list[object]]:
 
 
 class _sink:
-    """Where results go: standard output, a JSON Lines file, or a Parquet file. A file appears when it is whole."""
+    """Where results go: standard output, a JSON Lines file, or a Parquet file, which is made of a JSON Lines file. A file appears when it is whole."""
 
     def __init__(self, path: str | None):
         self.path = Path(path) if path else None
-        self.rows: list[dict[str, object]] = []
 
     def __enter__(self):
         if self.path is None:
@@ -146,25 +145,38 @@ class _sink:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.temporary = self.path.with_name(f".tmp-{self.path.name}-{os.getpid()}")
         self.file = open(self.temporary, "wb")
-        if self.path.suffix == ".parquet":
-            return self.rows.append
         return lambda answer: self.file.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
 
     def __exit__(self, kind: object, *error: object) -> None:
         if self.path is None:
             return
+        columns = self.temporary.with_suffix(".columns")
         try:
             with self.file:
-                if kind is None and self.path.suffix == ".parquet":
-                    import polars as pl
-
-                    pl.DataFrame(self.rows, schema=None if self.rows else {"id": pl.String, "task": pl.String}, infer_schema_length=None).write_parquet(self.file)
                 self.file.flush()
                 os.fsync(self.file.fileno())
-            if kind is None:
+            if kind is None and self.path.suffix == ".parquet":
+                _to_parquet(self.temporary, columns)
+                os.replace(columns, self.path)
+            elif kind is None:
                 os.replace(self.temporary, self.path)
         finally:
             self.temporary.unlink(missing_ok=True)
+            columns.unlink(missing_ok=True)
+
+
+def _to_parquet(lines: Path, columns: Path) -> None:
+    """Results as columns: every field that one of them has. In a stream, so that a large file fits."""
+    import polars as pl
+
+    if lines.stat().st_size:
+        frame = pl.scan_ndjson(lines, infer_schema_length=None)
+    else:
+        frame = pl.LazyFrame(schema={"id": pl.String, "task": pl.String})
+    with open(columns, "wb") as file:
+        frame.sink_parquet(file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
