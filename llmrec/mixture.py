@@ -228,4 +228,6 @@ class Mixture:
 
 
 def _normalised(shares: Sequence[float]) -> list[float]:
+    if not sum(shares) > 0:
+        raise ValueError("the shares of all tasks are 0; give one of them a larger one")
     return [share / sum(shares) for share in shares]

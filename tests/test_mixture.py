@@ -128,6 +128,12 @@ def test_a_task_may_have_another_share_of_the_tokens_than_of_the_loss(parts):
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_shares_that_are_all_zero_are_refused(parts):
+    with pytest.raises(ValueError, match="shares of all tasks are 0"):
+        mixture(parts, {"next_item": 3.0, "rating": 1.0}, tokens={"next_item": 0.0, "rating": 0.0})
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
 def test_training_never_draws_a_wording_kept_for_evaluation(parts):
     whole = mixture(parts)
     for name, templates in whole.templates.items():

@@ -72,7 +72,8 @@ def start(settings: Settings) -> Accelerator:
 
 def own_cores() -> int:
     """This process's part of the machine's physical cores. Launchers give each process one thread (OMP_NUM_THREADS=1) however many cores stand idle."""
-    cores = min(psutil.cpu_count(logical=False) or 1, len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else sys.maxsize)
+    bound_to = getattr(psutil.Process(), "cpu_affinity", lambda: range(psutil.cpu_count()))()  # macOS binds nothing
+    cores = min(psutil.cpu_count(logical=False) or len(bound_to), len(bound_to))
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
@@ -177,7 +178,9 @@ def train(
                 # Data-parallel training averages gradients over processes; the means above are already over all of them.
                 accelerator.backward((means * shares).sum() * accelerator.num_processes / parts)
         norm = accelerator.clip_grad_norm_(trained.values(), phase.clip)
-        losses = accelerator.reduce(losses, "sum")
+        # One exchange for both: whether any process was asked to stop, all must know at once.
+        sums = accelerator.reduce(torch.cat([losses, losses.new_tensor([float(stop.asked)])]), "sum")
+        losses, stop_asked = sums[:-1], bool(sums[-1])
         finite = bool(torch.isfinite(losses).all() and torch.isfinite(norm))
         if finite:
             optimizer_.step()
@@ -213,7 +216,6 @@ def train(
             stopping = progress.since_best >= phase.validation.patience
             bar.set_postfix(valid=f"{progress.history[-1][1]:.4f}", best=f"{progress.best:.4f}")
             started, last_logged = time.monotonic(), progress.step
-        stop_asked = bool(accelerator.reduce(torch.tensor(float(stop.asked), device=accelerator.device), "sum"))
         if stop_asked or progress.step % settings.checkpoint_steps == 0 and progress.step < total:
             if accelerator.is_main_process:
                 progress.window = [losses.tolist() for losses in window]

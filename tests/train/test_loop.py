@@ -357,6 +357,21 @@ def test_a_step_in_two_equal_parts_has_the_gradient_of_one_of_them(toy, monkeypa
 # --- the whole way -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("processes, threads", [(1, 6), (2, 3), (4, 1), (9, 1)])
+def test_the_processes_of_a_machine_share_its_physical_cores(monkeypatch, processes, threads):
+    monkeypatch.setattr("psutil.cpu_count", lambda logical: 6)
+    monkeypatch.setattr("psutil.Process.cpu_affinity", lambda self: range(12))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert loop.own_cores() == threads
+
+
+def test_a_process_bound_to_few_cores_takes_no_more(monkeypatch):
+    monkeypatch.setattr("psutil.cpu_count", lambda logical: None if not logical else 8)  # as in some containers
+    monkeypatch.setattr("psutil.Process.cpu_affinity", lambda self: [0, 3])
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert loop.own_cores() == 2
+
+
 @pytest.mark.parametrize("number", [1, 3])
 def test_another_number_of_processes_than_meant_ends_with_a_sentence(number, capsys):
     settings = SETTINGS.model_copy(update={"processes": number})
