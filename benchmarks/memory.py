@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import subprocess
 import sys
 import tempfile
@@ -47,6 +49,8 @@ def loss_peak(index: str, num_items: int) -> int:
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     hidden = torch.randn(len(node), WIDTH, requires_grad=True)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed and not given back would hide what the loss takes
     before = _resident(peak=False)
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     objective.nll(hidden, node, target, ITEMS, model.rows()).mean().backward()
@@ -56,6 +60,14 @@ def loss_peak(index: str, num_items: int) -> int:
 def _resident(*, peak: bool) -> int:
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM" if peak else "VmRSS"))
     return int(line.split()[1]) * 1024
+
+
+def losses() -> None:
+    """What the loss takes, at each size of the catalogue."""
+    for index, sizes in (("atomic", ATOMIC), ("semantic", SEMANTIC)):
+        for size in sizes:
+            found = [int(subprocess.run([sys.executable, __file__, "--loss", index, str(size)], check=True, capture_output=True, text=True).stdout) / 1e6 for _ in range(3)]
+            record([Figure.of(f"loss of {SLOTS:,} answer tokens, {index} codes, {size:,} items: megabytes beside weights and gradients", found, goal="<= 300" if size >= 100_000 else "")])
 
 
 def train_peak(index: str, items: int, folder: Path) -> int:
@@ -78,10 +90,7 @@ def main() -> None:
     if arguments.loss:
         print(loss_peak(arguments.loss[0], int(arguments.loss[1])))
         return
-    for index, sizes in (("atomic", ATOMIC), ("semantic", SEMANTIC)):
-        for size in sizes:
-            found = [int(subprocess.run([sys.executable, __file__, "--loss", index, str(size)], check=True, capture_output=True, text=True).stdout) / 1e6 for _ in range(3)]
-            record([Figure.of(f"loss of {SLOTS:,} answer tokens, {index} codes, {size:,} items: megabytes beside weights and gradients", found, goal="<= 300" if size >= 100_000 else "")])
+    losses()
     for index, size, goal in (("semantic", arguments.items, "<= 4" if arguments.items >= 1_000_000 else ""), ("atomic", arguments.atomic, "")):
         with tempfile.TemporaryDirectory(dir=Path(__file__).parent.parent / "runs") as name:
             record([Figure.of(f"training of the demo's model, {index} codes, {size:,} items: gigabytes at its peak", [train_peak(index, size, Path(name)) / 1e9], goal=goal)])
