@@ -95,6 +95,17 @@ def test_a_click_is_a_probability_and_an_explanation_is_text(recommender, langua
     assert isinstance(ask(recommender, task="explanation", item_id="i5", history=["i1"], language=language).text, str)
 
 
+def test_a_temperature_flattens_the_probabilities_of_its_task_alone(toy_parts, recommender):
+    flat = Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, card={"temperatures": {"rating": 2.0}})
+    rated, asked = dict(task="rating", item_id="i5", history=["i1"]), dict(task="click", item_id="i5", history=["i1"])
+    plain, found = ask(recommender, **rated), ask(flat, **rated)
+    roots = np.sqrt(list(plain.distribution.values()))
+    assert list(found.distribution.values()) == pytest.approx(roots / roots.sum())
+    assert found.value == pytest.approx(sum(float(star) * p for star, p in found.distribution.items()))
+    assert ask(flat, **asked).probability == ask(recommender, **asked).probability
+    assert ask(flat, k=3).scores == ask(recommender, k=3).scores
+
+
 def test_a_request_that_cannot_be_answered_says_why_and_stops_no_other(recommender):
     requests = [
         Request(id="task", task="nextitem"), Request(id="item", task="rating", item_id="gone"), Request(id="none", task="rating"),

@@ -19,8 +19,10 @@ import yaml
 from accelerate import Accelerator
 
 import llmrec
+from llmrec.answers import RATING
 from llmrec.assets import folder_of
 from llmrec.bases import Base
+from llmrec.calibration import fit_temperature
 from llmrec.collaborative import collaborative_vectors
 from llmrec.composer import Composer
 from llmrec.config import PhaseSettings, Settings
@@ -35,7 +37,7 @@ from llmrec.model import LanguageModel
 from llmrec.objective import Objective
 from llmrec.publishing import check_free, publish
 from llmrec.recommender import Recommender, audit_hash, prompt_room, save_recommender, vocabulary_of
-from llmrec.tasks import OBJECTIVES, TASKS
+from llmrec.tasks import OBJECTIVES, TASKS, Task
 from llmrec.templates import BARE, PromptTemplate, load_templates
 from llmrec.timelines import Timelines
 
@@ -111,6 +113,7 @@ def run(
         card["valid"] = progress.best_figures
         card["valid_part"] = VALID if validation is not None else None
         card["steps"], card["best_step"] = progress.step, progress.best_step
+        card["temperatures"] = fitted_temperatures(Recommender(model.eval(), composer, answers), timelines, settings.seed, limit=phase.validation.limit)
         with publish(settings.output, overwrite=settings.overwrite) as folder:
             save_recommender(
                 folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder,
@@ -190,6 +193,27 @@ def item_vectors(settings: Settings, corpus: Corpus, base: Base) -> tuple[np.nda
     return token_embeddings(base, texts) if source == "base" else sentence_vectors(source, texts), None
 
 
+def fitted_temperatures(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int) -> dict[str, float]:
+    """The temperature of each task whose answers are probabilities (click, rating), fitted on the valid questions of at most `limit` users."""
+    found = {}
+    for name in recommender.tasks:
+        exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if TASKS[name].family in ("binary", "rating") else None
+        if exam is None:
+            continue
+        predictions = recommender.predict(exam.requests)
+        answered = [(prediction, float(example.target)) for prediction, example in zip(predictions, exam.held_out) if prediction.error is None]
+        if exam.family == "binary":
+            probabilities = np.array([[1 - prediction.probability, prediction.probability] for prediction, _ in answered])
+            truth = np.array([target for _, target in answered], dtype=np.int64)
+        else:
+            scale = recommender.composer.spaces[RATING].values
+            probabilities = np.array([list(prediction.distribution.values()) for prediction, _ in answered])
+            truth = np.array([abs(scale - target).argmin() for _, target in answered], dtype=np.int64)
+        found[name] = fit_temperature(probabilities, truth)
+        log.info("%s: temperature %.3f, fitted on %d valid answers", name, found[name], len(answered))
+    return found
+
+
 def new_index(settings: Settings, corpus: Corpus, base: Base, size: int) -> tuple[ItemIndex, Content | None]:
     """The index of a catalogue for a base with `size` rows of its own, and the text pipeline to keep beside it."""
     vectors, content = item_vectors(settings, corpus, base)
@@ -241,8 +265,13 @@ def _exam(name: str, phase: PhaseSettings, timelines: Timelines, seed: int, answ
     if task_name not in answered:
         log.warning("no validation by %s: %s is not among the trained tasks (%s). Set validation.metric to one of theirs", name, task_name, ", ".join(answered))
         return None
-    held_out = task.held_out(timelines, VALID, seed) if task.reason_absent(timelines.corpus) is None else []
-    if not held_out:
+    exam = valid_exam(task, timelines, seed, limit=phase.validation.limit)
+    if exam is None:
         log.info("no validation by %s: the corpus has no held-out questions for it", name)
-        return None
-    return Exam(task_name, task.family, tuple(held_out), candidates=task.candidates, part=VALID, seed=seed).of_users(phase.validation.limit)
+    return exam
+
+
+def valid_exam(task: Task, timelines: Timelines, seed: int, *, limit: int) -> Exam | None:
+    """The valid questions of a task, of at most `limit` users; None where there is none."""
+    held_out = task.held_out(timelines, VALID, seed) if task.reason_absent(timelines.corpus) is None else []
+    return Exam(task.name, task.family, tuple(held_out), candidates=task.candidates, part=VALID, seed=seed).of_users(limit) if held_out else None

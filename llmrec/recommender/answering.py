@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from llmrec.answers import ITEMS, RATING, TEXT
+from llmrec.calibration import tempered
 from llmrec.composer import MAX_ANSWER_TOKENS, Composer
 from llmrec.decoding.allowed import Allowed
 from llmrec.decoding.reading import Reading
@@ -65,12 +66,15 @@ class Recommender:
     """
 
     def __init__(self, model: LanguageModel, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], *, card: Mapping[str, object] | None = None, wording: str = "seen", batch_tokens: int = 16_384):
-        """wording: "seen" or "unseen": which wordings prompts are written in (the first of the request's language).   batch_tokens: prompt tokens read at once."""
+        """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities) is used.
+        wording: "seen" or "unseen": which wordings prompts are written in (the first of the request's language).   batch_tokens: prompt tokens read at once.
+        """
         if wording not in ("seen", "unseen"):
             raise ValueError(f"wording is {wording!r}; expected 'seen' or 'unseen'")
         self.model, self.composer, self.templates = model, composer, dict(templates)
         self.card = dict(card or {})
         self.wording, self.batch_tokens = wording, batch_tokens
+        self.temperatures: dict[str, float] = dict(self.card.get("temperatures") or {})
         self.catalog = composer.catalog
         self.tasks = list(self.templates)
         self.titles = {item_id: title or "untitled" for item_id, title in zip(self.catalog.item_ids, self.catalog.titles)}
@@ -220,7 +224,7 @@ class Recommender:
         space = self.composer.spaces[space_name]
         if mode in ("closed", "fan"):
             probabilities = np.exp(exact(reading, space.trie, space_name))
-            return [self._closed(space_name, row / row.sum()) for row in probabilities]
+            return [self._closed(query.request.task, space_name, row / row.sum()) for query, row in zip(batch, probabilities)]
         allowed = self._allowed([query.request for query in batch])
         if mode == "exact":
             scores = exact(reading, space.trie, space_name, allowed=allowed)
@@ -237,8 +241,9 @@ class Recommender:
         rows, scores = beam(reading, space.trie, space_name, width=width, allowed=allowed)
         return [self._listed(query.request.k, row, score) for query, row, score in zip(batch, rows, scores)]
 
-    def _closed(self, space_name: str, probabilities: np.ndarray) -> Prediction:
+    def _closed(self, task: str, space_name: str, probabilities: np.ndarray) -> Prediction:
         space = self.composer.spaces[space_name]
+        probabilities = tempered(probabilities, self.temperatures.get(task, 1.0))
         if space_name == RATING:
             return Prediction(value=float(probabilities @ space.values), distribution={label: float(p) for label, p in zip(space.labels, probabilities)})
         return Prediction(probability=float(probabilities @ space.values))
