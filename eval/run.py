@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     from llmrec.audit.models import ModelFolder, audit_model, model_hash
     from llmrec.baselines import BASELINES
     from llmrec.interactions import Corpus
-    from llmrec.launch import DATA, MODEL, USAGE
+    from llmrec.launch import DATA, MODEL, USAGE, collect_seldom
     from llmrec.recommender import Recommender
     from llmrec.report import print_table, read_training_logs, versions, write_report
     from llmrec.timelines import Timelines
@@ -66,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"audit, {finding['severity']}: {audit['subject']}: {finding['sentence']}", file=sys.stderr)
 
     faults = []
+    collect_seldom()
     try:
         report = evaluate_suite(suite, Timelines.of(corpus), models, folder=options.out, hashes={name: model_hash(folder) for name, folder in folders.items()})
     except NullRunError as error:

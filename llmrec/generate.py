@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.input and (options.prompt is not None or options.task is not None):
         parser.error("--input brings its own requests; leave out --prompt and --task")
     # Heavy imports after the arguments: `--help` and usage errors answer at once.
+    from llmrec.launch import collect_seldom
     from llmrec.predictions import Prediction, Request
     from llmrec.recommender import Recommender
 
@@ -43,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError, KeyError) as error:
         sys.stderr.write(f"error: {error.args[0] if isinstance(error, KeyError) else error}\n")
         return 2 if isinstance(error, FileNotFoundError) else 4
+
+    collect_seldom()
 
     def answers(records: list[object]) -> Iterator[dict[str, object]]:
         requests: list[Request] = []

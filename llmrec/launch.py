@@ -1,4 +1,4 @@
-"""What every command of training shares before heavy imports: its arguments, and how its errors end.
+"""What commands share before heavy imports: the arguments of training, how errors end, and how seldom garbage is looked for.
 
 Separate from what is launched, so that `--help` answers without torch.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import errno
 import functools
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -34,6 +35,13 @@ def arguments(command: str, doc: str, argv: list[str] | None) -> Settings:
         return load_settings(options.config, options.overrides)
     except (ValueError, FileNotFoundError) as error:
         parser.exit(USAGE, f"{command}: {error}\n")
+
+
+def collect_seldom() -> None:
+    """To be called once everything is loaded. Histories and answers are hundreds of thousands of small objects without cycles: looking through them for garbage took longer than making them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 def guarded(main: Callable[..., None]) -> Callable[..., int]:

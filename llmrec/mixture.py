@@ -148,12 +148,14 @@ class _Slots:
 class Mixture:
     """The batches of a run. `shares`: each task's share of the loss (they are normalised), and of the tokens unless `tokens` names another.
 
+    temperature: where it is given, shares are multiplied with the tokens of each task's data to the power of 1 / temperature (Raffel et al. 2020, section 3.5.2).
+
     One epoch is as many tokens as one pass over all tasks' units would have.
     """
 
     def __init__(
         self, bound: Mapping[str, BoundTask], templates: Mapping[str, Sequence[PromptTemplate]], composer: Composer, shares: Mapping[str, float],
-        *, batch_tokens: int, row_tokens: int, languages: Sequence[str], seed: int, tokens: Mapping[str, float] | None = None,
+        *, batch_tokens: int, row_tokens: int, languages: Sequence[str], seed: int, tokens: Mapping[str, float] | None = None, temperature: float | None = None,
     ):
         self.bound, self.composer, self.seed = bound, composer, seed
         self.batch_tokens, self.row_tokens = batch_tokens, row_tokens
@@ -161,11 +163,13 @@ class Mixture:
         empty = [name for name in self.names if not len(bound[name])]
         if empty:
             raise ValueError(f"task {empty[0]!r} finds nothing to train on in this corpus; leave it out of tasks")
-        self.shares = torch.tensor(_normalised([shares[name] for name in self.names]))
         self.tasks = {name: number for number, name in enumerate(self.names)}
         self.spaces = {name: number for number, name in enumerate(composer.spaces)}
         self.templates = {name: [t for language in languages for t in choose(templates[name], language, unseen=False)] for name in self.names}
         self.mean_tokens = {name: self._mean_tokens(name) for name in self.names}
+        if temperature is not None:
+            shares = {name: shares[name] * (len(bound[name]) * self.mean_tokens[name]) ** (1 / temperature) for name in self.names}
+        self.shares = torch.tensor(_normalised([shares[name] for name in self.names]))
         drawn = _normalised([{**shares, **(tokens or {})}[name] for name in self.names])
         self.units_per_step = {name: max(1, round(share * batch_tokens / self.mean_tokens[name])) for name, share in zip(self.names, drawn)}
         self._order = lru_cache(maxsize=2 * len(self.names))(self._shuffle)

@@ -44,10 +44,8 @@ class Request:
         """A request from one parsed JSON object. Raises ValueError naming the field for a wrong type, an unknown field or k < 1."""
         if not isinstance(record, Mapping):
             raise ValueError(f"a request is a JSON object, got {type(record).__name__}")
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(record) - known)
-        if unknown:
-            raise ValueError(f"unknown field {unknown[0]!r}; a request has: {', '.join(sorted(known))}")
+        if not record.keys() <= _FIELDS:
+            raise ValueError(f"unknown field {min(set(record) - _FIELDS)!r}; a request has: {', '.join(sorted(_FIELDS))}")
         values = {name: value for name, value in record.items() if value is not None}
         for name in ("id", "user_id", "item_id"):
             if name in values:
@@ -75,6 +73,9 @@ class Request:
         if "history" in values:
             values["history"] = tuple(_event(x) for x in _array(values["history"], "history"))
         return cls(**values)
+
+
+_FIELDS = frozenset(field.name for field in fields(Request))
 
 
 class Item(NamedTuple):
@@ -152,7 +153,7 @@ def _text(value: object, name: str, *, numbers: bool = False) -> str:
 
 def _check_surrogates(value: str, name: str) -> None:
     try:
-        value.encode("utf-8")
+        value.isascii() or value.encode("utf-8")
     except UnicodeEncodeError:
         raise ValueError(f"{name} holds a lone surrogate, which is not text; expected valid Unicode") from None
 
@@ -178,7 +179,7 @@ def _context(value: Mapping[object, object]) -> dict[str, str]:
 
 
 def _event(value: object) -> Event:
-    if not isinstance(value, Mapping):
+    if isinstance(value, str) or not isinstance(value, Mapping):
         return Event(_text(value, "history", numbers=True))
     unknown = sorted(set(value) - set(Event._fields))
     if unknown or "item_id" not in value:

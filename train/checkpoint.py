@@ -28,6 +28,7 @@ class Progress:
     """Where a run stands: `step` steps are done, the last `skipped` of them without a finite loss.
 
     best: what the validation's criterion gave at `best_step`, out of `best_figures`; history: (step, criterion) of every validation; window: the losses of the steps since the last line of the log.
+    windows: the mean losses of the last two lines, older first.
     """
 
     step: int = 0
@@ -37,6 +38,7 @@ class Progress:
     since_best: int = 0
     skipped: int = 0
     window: list[list[float]] = field(default_factory=list)
+    windows: list[list[float]] = field(default_factory=list)
     history: list[tuple[int, float]] = field(default_factory=list)
 
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -28,12 +29,14 @@ from tqdm import tqdm
 from llmrec.config import PhaseSettings, Settings
 from llmrec.evaluation import score
 from llmrec.exam import Exam, save_predictions
+from llmrec.launch import collect_seldom
 from llmrec.metrics import LOWER_IS_BETTER
 from llmrec.mixture import Mixture
 from llmrec.objective import Objective
 from llmrec.publishing import check_free
 from llmrec.recommender import Recommender
 
+from .balance import Weighing, dynamic_weights, put_gradient, task_gradients, without_conflicts
 from .checkpoint import Checkpoints, Progress, check_finite, restore_moments
 
 log = logging.getLogger(__name__)
@@ -133,8 +136,10 @@ def train(
 ) -> Progress:
     """Trains until the epochs or the patience end; leaves the best weights in the model. Writes scratch/log.jsonl, and tensorboard's files beside it."""
     stop = Stop()
-    model = objective.model
+    model, weighing = objective.model, Weighing(objective, learned=phase.balance == "uncertainty")
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if weighing.log_variances is not None:
+        trained["balance.log_variances"] = weighing.log_variances
     names = {p: name for name, p in trained.items()}
     optimizer = torch.optim.AdamW(_groups(trained, phase.weight_decay), lr=phase.learning_rate, betas=(0.9, 0.98))
     steps_per_epoch = max(1, round(mixture.steps_per_epoch / phase.accumulation))  # the mixture counts parts
@@ -149,19 +154,21 @@ def train(
         _put(trained, weights)
         restore_moments(optimizer, names, moments)
         log.info("resuming at step %d of %d", progress.step, total)
-    wrapped, optimizer_ = accelerator.prepare(objective, optimizer)
+    wrapped, optimizer_ = accelerator.prepare(weighing, optimizer)
     log.info(
         "%d steps of %d tokens, %.0f an epoch; %s parameters trained; units a step: %s", total, phase.batch_tokens, steps_per_epoch,
         f"{sum(p.numel() for p in trained.values()):,}", ", ".join(f"{name} {count}" for name, count in mixture.units_per_step.items()),
     )
     journal = Journal(scratch, progress.step) if accelerator.is_main_process else None
     shares = mixture.shares.to(accelerator.device)
+    weights, surgery = shares * balanced(phase, progress, shares), phase.balance == "pcgrad"
     parts = phase.accumulation
     # A run stopped where its patience ended has nothing left to do.
     stopping = validation is not None and progress.since_best >= phase.validation.patience
     bar = tqdm(total=total, initial=progress.step, desc="train", unit="step", disable=not accelerator.is_main_process, mininterval=1, file=sys.stderr)
     batches = _ahead(lambda part: mixture.batch(part, rank=accelerator.process_index, world=accelerator.num_processes), range(progress.step * parts, total * parts))
     window = [torch.tensor(losses, device=accelerator.device) for losses in progress.window]
+    collect_seldom()
     started, last_logged = time.monotonic(), progress.step
     while progress.step < total and not stopping:
         _seed(settings.seed, progress.step, accelerator.process_index)
@@ -169,14 +176,20 @@ def train(
             group["lr"] = phase.learning_rate * rate(progress.step, total, phase)
         wrapped.train()
         losses = torch.zeros(len(shares), device=accelerator.device)
+        gradients: Tensor | float = 0.0
         for part in range(parts):
             batch = next(batches).to(accelerator.device)
-            with accelerator.no_sync(wrapped) if part < parts - 1 else nullcontext():
+            with accelerator.no_sync(wrapped) if surgery or part < parts - 1 else nullcontext():
                 counts = accelerator.reduce(batch.answers, "sum").clamp(min=1)
-                means = wrapped(batch) / counts
-                losses += means.detach() / parts
-                # Data-parallel training averages gradients over processes; the means above are already over all of them.
-                accelerator.backward((means * shares).sum() * accelerator.num_processes / parts)
+                sums, counted = wrapped(batch)
+                losses += sums.detach() / counts / parts
+                means = counted / counts * weights / parts
+                if surgery:
+                    gradients = gradients + task_gradients(means, list(trained.values()))
+                else:  # data-parallel training averages gradients over processes; the means are already over all of them
+                    accelerator.backward(means.sum() * accelerator.num_processes)
+        if surgery:
+            put_gradient(without_conflicts(accelerator.reduce(gradients, "sum"), np.random.default_rng([settings.seed, progress.step])), list(trained.values()))
         norm = accelerator.clip_grad_norm_(trained.values(), phase.clip)
         # One exchange for both: whether any process was asked to stop, all must know at once.
         sums = accelerator.reduce(torch.cat([losses, losses.new_tensor([float(stop.asked)])]), "sum")
@@ -200,6 +213,8 @@ def train(
         if window and (progress.step % LOG_STEPS == 0 or progress.step == total):
             means = torch.stack(window).mean(0)
             window.clear()
+            progress.windows = [*progress.windows, means.tolist()][-2:]
+            weights = shares * balanced(phase, progress, shares)
             loss = float((means * shares).sum())
             bar.set_postfix(loss=f"{loss:.3f}")
             if journal is not None:
@@ -231,6 +246,12 @@ def train(
     if journal is not None:
         journal.close()
     return progress
+
+
+def balanced(phase: PhaseSettings, progress: Progress, shares: Tensor) -> Tensor:
+    """(tasks,): the factors on the tasks' shares until the next line of the log."""
+    factors = dynamic_weights(progress.windows, phase.balance_temperature) if phase.balance == "dwa" else None
+    return torch.ones_like(shares) if factors is None else shares.new_tensor(factors)
 
 
 class Journal:

@@ -99,7 +99,7 @@ def run(
     bound = {name: OBJECTIVES[name].bind(timelines, seed=settings.seed) for name in templates}
     mixture = Mixture(
         bound, templates, composer, phase.tasks, batch_tokens=phase.batch_tokens // phase.accumulation, row_tokens=phase.row_tokens,
-        languages=settings.data.languages, seed=settings.seed, tokens=phase.tokens,
+        languages=settings.data.languages, seed=settings.seed, tokens=phase.tokens, temperature=phase.balance_temperature if phase.balance == "temperature" else None,
     )
     model.to(accelerator.device)
     model.set_spaces(composer.spaces)
