@@ -98,7 +98,7 @@ def test_settings_are_frozen():
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("finetune.epoch=3", r"unknown key finetune\.epoch; did you mean epochs\? Known here: tasks, tokens, epochs"),
+        ("finetune.epoch=3", r"unknown key finetune\.epoch; did you mean epochs\? Known here: tasks, tokens, balance"),
         ("model.lora.rnk=8", r"unknown key model\.lora\.rnk; did you mean rank\? Known here: rank, alpha, dropout, targets"),
         ("outputs=x", r"unknown key outputs; did you mean output\?"),
         ("zzz=1", r"unknown key zzz\. Known here: data, output"),

@@ -154,6 +154,23 @@ def test_a_run_stopped_at_every_step_equals_an_unbroken_one_to_the_bit(toy, monk
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+@pytest.mark.parametrize("method", ["dwa", "uncertainty", "pcgrad"])
+def test_every_balance_learns_and_goes_on_to_the_bit(toy, monkeypatch, method):
+    monkeypatch.setattr(loop, "LOG_STEPS", 3)
+    phase = PHASE.model_copy(update={"balance": method})
+    weights = toy.train("unbroken", phase)[1]
+    with monkeypatch.context() as patch:
+        stopped_after(8, patch)
+        with pytest.raises(SystemExit):
+            toy.train("stopped", phase)
+    assert same(weights, toy.train("stopped", phase)[1])
+    assert toy.log("stopped") == toy.log("unbroken")
+    losses = [line["loss"] for line in toy.log("unbroken") if "loss" in line]
+    assert losses[-1] < losses[0]
+    assert not same(weights, toy.train("static")[1])
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
 def test_another_seed_is_another_run(toy):
     assert not same(toy.train("a")[1], toy.train("b", settings=SETTINGS.model_copy(update={"seed": 4}))[1])
     assert same(toy.train("c")[1], toy.train("d")[1])
