@@ -11,18 +11,17 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import platform
 import shlex
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import llmrec  # noqa: F401, I001  how idle threads wait is decided before torch is imported, here as in the commands
 import torch
 
 RECORD = Path(__file__).parent.parent / "docs" / "performance.json"
@@ -94,18 +93,26 @@ class Run:
     peak_bytes: int
 
 
+_RUNNER = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(usage.ru_maxrss * 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def run_measured(arguments: Sequence[str]) -> Run:
-    """Runs a command from the root of the checkout. Raises RuntimeError with its last words where it fails."""
+    """Runs a command from the root of the checkout. Raises RuntimeError with its last words where it fails.
+
+    A small process stands between: the peak of a child of ours would begin at our own size.
+    """
     begun = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as talk:
-        process = subprocess.Popen(arguments, cwd=RECORD.parent.parent, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=talk)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - begun
-        if process.returncode:
-            talk.seek(0)
-            raise RuntimeError(f"{shlex.join(arguments)} ended with {process.returncode}: {talk.read()[-2000:]}")
-    return Run(seconds, usage.ru_maxrss * 1024)
+    done = subprocess.run([sys.executable, "-S", "-c", _RUNNER, *arguments], cwd=RECORD.parent.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    seconds = time.perf_counter() - begun
+    if done.returncode:
+        raise RuntimeError(f"{shlex.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return Run(seconds, int(done.stdout))
 
 
 def record(figures: Sequence[Figure]) -> None:

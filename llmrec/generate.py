@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-WINDOW = 4096
+WINDOW = 16_384
 """Requests in memory at once: enough that equal lengths meet in a batch, few enough that a file of any size fits."""
 
 
