@@ -9,7 +9,7 @@ import difflib
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -48,6 +48,7 @@ class Suite:
     wording: str = "seen"
     batch_tokens: int = 16_384
     resamples: int = RESAMPLES
+    goals: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, name: str, overrides: Sequence[str] = ()) -> Suite:
@@ -61,13 +62,15 @@ class Suite:
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in SUITES.glob("*.yaml")))
             raise FileNotFoundError(f"no suite {name!r}: {path} is missing. Available: {known}, or the path of a YAML file")
-        settings = _flatten(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        written = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        goals = _checked_goals(written.pop("goals", None) or {})
+        settings = _flatten(written)
         for override in overrides:
             key, equals, value = override.partition("=")
             if not equals:
                 raise ValueError(f"{override!r} is no override; expected key=value, such as limit=1000")
             settings[key] = yaml.safe_load(value) if value else None
-        return cls(**{_checked_key(key): _checked(key, value) for key, value in settings.items()})
+        return cls(**{_checked_key(key): _checked(key, value) for key, value in settings.items()}, goals=goals)
 
 
 class NullRunError(Exception):
@@ -207,8 +210,18 @@ def _flatten(settings: Mapping[str, object]) -> dict[str, object]:
     return flat
 
 
+def _checked_goals(goals: object) -> dict[str, dict[str, str]]:
+    """Goals as task -> metric -> such as ">= .064", which eval.compare reads."""
+    if not isinstance(goals, Mapping) or not all(isinstance(metrics, Mapping) for metrics in goals.values()):
+        raise ValueError(f"goals is {goals!r}; expected a mapping such as {{next_item: {{ndcg@10: '>= .064'}}}}")
+    unknown = [task for task in goals if task not in TASKS]
+    if unknown:
+        raise ValueError(f"goals names the task {unknown[0]!r}; available: {', '.join(TASKS)}")
+    return {task: {metric: str(goal) for metric, goal in metrics.items()} for task, metrics in goals.items()}
+
+
 def _checked_key(key: str) -> str:
-    names = {"data.corpus" if f.name == "corpus" else f.name: f.name for f in fields(Suite)}
+    names = {"data.corpus" if f.name == "corpus" else f.name: f.name for f in fields(Suite) if f.name != "goals"}  # goals are no setting of a run
     if key not in names:
         close = difflib.get_close_matches(key, names, n=1)
         raise ValueError(f"unknown setting {key!r}{f'; did you mean {close[0]!r}?' if close else ''}. A suite has: {', '.join(names)}")

@@ -1,0 +1,117 @@
+"""Results: what the saved reports of a recipe say together, seed by seed and fold by fold, beside the best baseline and the goal.
+
+Separate from `compare`, the command line, so that `--help` answers without loading anything.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from llmrec.metrics import HEADLINES, LOWER_IS_BETTER
+
+from .suite import RANDOM
+
+
+@dataclass(frozen=True)
+class Result:
+    """One figure. mean: over seeds and folds.   spread: standard deviation over the seeds (of folds: mean of each fold's), None for one seed.   low, high: mean ends of the 95 % intervals over users.
+    baseline, baseline_figure: the best of the others on this metric.   goal: such as ">= .064", None where the suite names none.
+    """
+
+    suite: str
+    corpus: str
+    task: str
+    metric: str
+    filter: str | None
+    mean: float
+    spread: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+    n: int
+    baseline: str | None
+    baseline_figure: float | None
+    goal: str | None
+    holds: bool | None
+    command: str
+    data_hash: str
+    audit_hash: str
+
+
+def results(suite: str, reports: Sequence[Mapping], goals: Mapping[str, Mapping[str, str]]) -> list[Result]:
+    """The figures of a suite: those its goals name; where it has none, the headline metrics.
+
+    Raises ValueError for a goal that no report holds a figure for, or that is no comparison.
+    """
+    wanted = [(task, metric, goal) for task, metrics in goals.items() for metric, goal in metrics.items()]
+    if not wanted:
+        families = {count["task"]: count["family"] for report in reports for count in report["counts"]}
+        wanted = [(task, metric, None) for task, family in families.items() for metric in HEADLINES[family]]
+    found = []
+    for task, metric, goal in wanted:
+        folds = [_fold(report, task, metric) for report in reports]
+        if not all(fold.own for fold in folds):
+            raise ValueError(f"suite {suite!r}: a report holds no {metric} of {task} by its models")
+        mean = statistics.mean(statistics.mean(row["mean"] for row in fold.own) for fold in folds)
+        spreads = [statistics.stdev(row["mean"] for row in fold.own) for fold in folds if len(fold.own) > 1]
+        ends = {end: statistics.mean(row[end] for fold in folds for row in fold.own) if all(row[end] is not None for fold in folds for row in fold.own) else None for end in ("low", "high")}
+        best = _best_over(folds, metric in LOWER_IS_BETTER)
+        found.append(Result(
+            suite, ", ".join(dict.fromkeys(report["corpus"] for report in reports)), task, metric, folds[0].own[0]["filter"], mean, statistics.mean(spreads) if spreads else None, **ends,
+            seeds=min(len(fold.own) for fold in folds), n=sum(fold.own[0]["n"] for fold in folds), baseline=best[0], baseline_figure=best[1], goal=goal, holds=None if goal is None else reaches(mean, goal),
+            command="; ".join(report["command"] for report in reports), data_hash=" ".join(report["data_hash"] for report in reports), audit_hash=" ".join(report["audit_hash"] for report in reports),
+        ))
+    return found
+
+
+def reaches(figure: float, goal: str) -> bool:
+    """Whether a figure reaches a goal such as ">= .064". Raises ValueError for anything else."""
+    sign, _, number = goal.partition(" ")
+    try:
+        limit = float(number)
+    except ValueError:
+        limit = None
+    if sign not in (">=", "<=") or limit is None:
+        raise ValueError(f"goal is {goal!r}; expected '>= NUMBER' or '<= NUMBER'")
+    return figure >= limit if sign == ">=" else figure <= limit
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """The rows of one metric in one report: of its models, and of its baselines by name."""
+
+    own: list[Mapping]
+    others: dict[str, float]
+
+
+def _fold(report: Mapping, task: str, metric: str) -> _Fold:
+    rows = [row for row in report["rows"] if (row["task"], row["metric"]) == (task, metric) and row["mean"] is not None]
+    rows = [row for row in rows if row["filter"] == rows[0]["filter"]]  # the first filter is the headline's
+    own = [row for row in rows if row["model"] in report["models"]]
+    return _Fold(own, {row["model"]: row["mean"] for row in rows if row["model"] not in report["models"] and row["model"] != RANDOM})
+
+
+def _best_over(folds: Sequence[_Fold], lower: bool) -> tuple[str | None, float | None]:
+    """The baseline with the best mean over the folds that all have it."""
+    names = set.intersection(*(set(fold.others) for fold in folds))
+    means = {name: statistics.mean(fold.others[name] for fold in folds) for name in sorted(names)}
+    best = (min if lower else max)(means, key=means.__getitem__, default=None)
+    return best, means.get(best)
+
+
+def write_page(rows: Sequence[Mapping]) -> str:
+    """The results as Markdown: a table a suite."""
+    parts = ["# Results\n\nWritten by `python -m eval.compare` from saved reports; do not edit. Full ranking, seen items left out where the task is next_item or search; intervals of 95 % over users."]
+    for suite in dict.fromkeys(row["suite"] for row in rows):
+        mine = [row for row in rows if row["suite"] == suite]
+        parts.append(f"\n## {suite}\n\nCorpus {mine[0]['corpus']}, data {mine[0]['data_hash']}, audit {mine[0]['audit_hash']}.\n\n```\n" + "\n".join(mine[0]["command"].split("; ")) + "\n```\n")
+        parts.append("| task | metric | ours | spread | interval | seeds | best baseline | goal | |\n|---|---|---|---|---|---|---|---|---|")
+        for row in mine:
+            interval = f"{row['low']:.4f} to {row['high']:.4f}" if row["low"] is not None else ""
+            baseline = f"{row['baseline_figure']:.4f} {row['baseline']}" if row["baseline"] else ""
+            state = {None: "", True: "holds", False: "**missed**"}[row["holds"]]
+            spread = f"±{row['spread']:.4f}" if row["spread"] is not None else ""
+            parts.append(f"| {row['task']} | {row['metric']} | {row['mean']:.4f} | {spread} | {interval} | {row['seeds']} | {baseline} | {row['goal'] or ''} | {state} |")
+    return "\n".join(parts) + "\n"
