@@ -1,6 +1,6 @@
-"""Results: what the saved reports of a recipe say together, seed by seed and fold by fold, beside the best baseline and the goal.
+"""Results: what the saved reports of a recipe say together, seed by seed and fold by fold, beside the best baseline and the goal; and tables of them.
 
-Separate from `compare`, the command line, so that `--help` answers without loading anything.
+Separate from `compare` and `alone`, the command lines, so that their `--help` answers without loading anything.
 """
 
 from __future__ import annotations
@@ -115,3 +115,13 @@ def write_page(rows: Sequence[Mapping]) -> str:
             spread = f"±{row['spread']:.4f}" if row["spread"] is not None else ""
             parts.append(f"| {row['task']} | {row['metric']} | {row['mean']:.4f} | {spread} | {interval} | {row['seeds']} | {baseline} | {row['goal'] or ''} | {state} |")
     return "\n".join(parts) + "\n"
+
+
+def gains_table(record: Mapping) -> str:
+    """What eval.alone found, as Markdown."""
+    lines = ["| task | metric | filter | alone | joint | joint - alone | gain, per cent |", "|---|---|---|---|---|---|---|"]
+    for row in record["rows"]:
+        interval = f" ({row['low']:+.4f} to {row['high']:+.4f})" if row["low"] is not None else ""
+        gain = f"{row['gain']:+.1f}" if row["gain"] is not None else ""
+        lines.append(f"| {row['task']} | {row['metric']} | {row['filter'] or ''} | {row['alone']:.4f} | {row['joint']:.4f} | {row['difference']:+.4f}{interval} | {gain} |")
+    return "\n".join([*lines, "", f"The joint training took {record['joint_cost']:.2f} times as long as all trainings alone together."]) + "\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from llmrec.baselines.baseline import Baseline
 from llmrec.evaluation import Background, Report, best_model, compare, evaluate
 from llmrec.exam import Exam, Predictor
 from llmrec.interactions import PARTS, TEST
+from llmrec.metrics import LOWER_IS_BETTER
 from llmrec.metrics.statistic import RESAMPLES
 from llmrec.tasks import TASKS, Task
 from llmrec.timelines import Timelines
@@ -126,6 +127,26 @@ def evaluate_suite(
     if any(faults):
         raise NullRunError(" | ".join(fault for fault in faults if fault), report)
     return report
+
+
+def gains(suite: Suite, timelines: Timelines, tasks: Sequence[str], load: Callable[[str], Predictor], *, joint: str, folder: Path) -> list[dict[str, object]]:
+    """For each task the headline figures of the joint model and of the one that learned it alone, and joint minus alone with its interval; `gain` is that in per cent of alone, positive where joint is better.
+
+    load: the model of a name, which is `joint` or a task's.
+    """
+    background, together = Background.of(timelines), load(joint)
+    found = []
+    for exam in _exams(suite, timelines, [TASKS[name] for name in tasks if name in getattr(together, "tasks", tasks)]):
+        measured = {name: _measured(model, name, exam, folder / "predictions", background, suite.resamples, {}) for name, model in ((joint, together), ("alone", load(exam.task)))}
+        paths = [folder / "predictions" / f"{exam.task}.{name}.parquet" for name in measured]
+        for row in compare(*paths, resamples=suite.resamples).comparisons:
+            figures = {name: next(each["mean"] for each in report.rows if (each["metric"], each["filter"]) == (row["metric"], row["filter"])) for name, report in measured.items()}
+            better = -row["mean"] if row["metric"] in LOWER_IS_BETTER else row["mean"]
+            found.append({
+                "task": exam.task, "metric": row["metric"], "filter": row["filter"], "joint": figures[joint], "alone": figures["alone"],
+                "difference": row["mean"], "low": row["low"], "high": row["high"], "gain": 100 * better / abs(figures["alone"]) if figures["alone"] else None,
+            })
+    return found
 
 
 class _Fitted:

@@ -47,6 +47,7 @@ LATE_IMPORTS = {
     ("train.loop", "Journal.__init__"): "tensorboard, for runs that write it",
     ("eval.run", "main"): "--help answers without torch and polars",
     ("eval.compare", "main"): "--help answers without polars",
+    ("eval.alone", "main"): "--help answers without torch and polars",
     ("eval.recheck", "main"): "an optional library, and --help answers without polars",
     ("eval.show", "main"): "--help answers without torch and polars",
     ("benchmarks.trie", "Static.__init__"): "the peer is a clone that need not be there",

@@ -1,0 +1,81 @@
+"""What tasks gain or lose by being learned together: a config's tasks trained jointly and each alone, with all else equal, and the difference on held-out questions.
+
+    python -m eval.alone --config demo --out runs/alone data.corpus=runs/demo/corpus model.base=runs/demo/base
+    python -m eval.alone --config ml-100k --phase pretrain --part valid --out runs/alone data.corpus=corpora/ml-100k
+
+A task alone keeps the config's settings; its training is validated by its own leading metric. Training that stands in --out already is not repeated, so a stopped comparison goes on.
+Writes alone.json, and prints it as a table. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+JOINT = "joint"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m eval.alone", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", metavar="NAME_OR_PATH", help="the config of the training, as the training commands take it")
+    parser.add_argument("--phase", choices=["pretrain", "finetune"], default="finetune", help="which training (default finetune)")
+    parser.add_argument("--part", choices=["valid", "test"], default="valid", help="whose questions are asked (default valid)")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder of the trained models, their answers and alone.json")
+    parser.add_argument("settings", metavar="key=value", nargs="*", help="overrides of the config, such as data.corpus=DIR model.base=BASE seed=1")
+    options = parser.parse_intermixed_args(argv)
+
+    # After the arguments are read: --help must answer without torch or polars.
+    from llmrec.config import load_settings
+    from llmrec.interactions import Corpus
+    from llmrec.launch import USAGE
+    from llmrec.metrics import HEADLINES
+    from llmrec.recommender import Recommender
+    from llmrec.tasks import TASKS
+    from llmrec.timelines import Timelines
+
+    from .results import gains_table
+    from .suite import Suite, gains
+
+    try:
+        settings = load_settings(options.config, [*options.settings, f"output={options.out / JOINT}"])
+    except (FileNotFoundError, ValueError) as error:
+        print(f"eval.alone: {error}", file=sys.stderr)
+        return USAGE
+    tasks = {name: share for name, share in getattr(settings, options.phase).tasks.items() if name in TASKS and share > 0}
+    seconds = {}
+    for name in (JOINT, *tasks):
+        # The short form of finetune's tasks would win over the one set here.
+        alone = [] if name == JOINT else [f"{options.phase}.tasks={json.dumps({name: 1.0})}", f"{options.phase}.tokens={{}}", "tasks=null", f"{options.phase}.validation.metric={name}/{HEADLINES[TASKS[name].family][0]}"]
+        code, seconds[name] = _train(options, name, alone)
+        if code:
+            return code
+    timelines = Timelines.of(Corpus.load(settings.data.corpus))
+    rows = gains(Suite(part=options.part, seed=settings.seed), timelines, list(tasks), lambda name: Recommender.from_pretrained(options.out / name), joint=JOINT, folder=options.out)
+    record = {"config": options.config, "phase": options.phase, "part": options.part, "rows": rows, "seconds": seconds, "joint_cost": seconds[JOINT] / sum(seconds[name] for name in tasks)}
+    (options.out / "alone.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(gains_table(record))
+    return 0
+
+
+def _train(options: argparse.Namespace, name: str, changes: list[str]) -> tuple[int, float]:
+    """Trains one model, unless it stands there; its exit status and the seconds it took."""
+    output, clock = options.out / name, options.out / f"{name}.seconds.json"
+    if output.is_dir() and clock.is_file():
+        return 0, float(json.loads(clock.read_text()))
+    package = __package__.rpartition(".")[0]
+    module = f"{package}.train.{options.phase}" if package else f"train.{options.phase}"
+    config = ["--config", options.config] if options.config else []
+    begun = time.monotonic()
+    code = subprocess.run([sys.executable, "-m", module, *config, *options.settings, *changes, f"output={output}"], stdout=subprocess.DEVNULL).returncode
+    seconds = time.monotonic() - begun
+    if not code:
+        clock.write_text(json.dumps(seconds))
+    return code, seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

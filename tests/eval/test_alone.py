@@ -1,0 +1,58 @@
+"""Tasks learned together against each alone: what is trained, what is measured, and which way a gain points."""
+
+import json
+
+import numpy as np
+import pytest
+
+from eval.alone import main
+from eval.suite import Suite, gains
+from llmrec.predictions import Prediction
+from llmrec.timelines import Timelines
+
+
+class Rater:
+    """Rates every item the same; lists the catalogue from one end."""
+
+    tasks = ("rating", "next_item")
+
+    def __init__(self, value, items):
+        self.value, self.items = value, items
+
+    def predict(self, requests):
+        answer = lambda r: {"value": self.value} if r.task == "rating" else {"item_ids": self.items[: r.k], "scores": np.linspace(0, -1, len(self.items[: r.k])).tolist()}  # noqa: E731
+        return [Prediction(r.id, r.task, **answer(r)) for r in requests]
+
+
+def test_a_gain_is_positive_where_the_joint_model_is_better(toy_corpus, tmp_path):
+    items = list(toy_corpus.catalog.item_ids)
+    models = {"joint": Rater(3.0, items), "rating": Rater(5.0, items), "next_item": Rater(1.0, items)}
+    rows = gains(Suite(part="valid", resamples=50), Timelines.of(toy_corpus), ["next_item", "rating"], models.__getitem__, joint="joint", folder=tmp_path)
+    by = {(row["task"], row["metric"], row["filter"]): row for row in rows}
+    rmse = by["rating", "rmse", None]
+    assert rmse["joint"] < rmse["alone"] and rmse["difference"] == pytest.approx(rmse["joint"] - rmse["alone"]) and rmse["gain"] == pytest.approx(-100 * rmse["difference"] / rmse["alone"])
+    assert rmse["gain"] > 0 and rmse["low"] <= rmse["difference"] <= rmse["high"]
+    assert by["next_item", "ndcg@10", "off"]["difference"] == 0  # the same lists
+
+
+@pytest.mark.slow
+def test_each_task_is_trained_alone_and_jointly_and_a_stopped_comparison_goes_on(toy_corpus, tmp_path, capfd):
+    (tmp_path / "corpus").mkdir()
+    toy_corpus.save(tmp_path / "corpus")
+    arguments = [
+        "--config", "tiny", "--phase", "pretrain", "--out", str(tmp_path / "out"), f"data.corpus={tmp_path / 'corpus'}", "precision=fp32", "model.width=32", "model.mlp_width=64",
+        "pretrain.tasks={next_item: .5, rating: .4, item_card: .1}", "pretrain.max_steps=4", "pretrain.batch_tokens=512", "pretrain.validation.limit=5",
+    ]
+    assert main(arguments) == 0
+    record = json.loads((tmp_path / "out" / "alone.json").read_text())
+    assert {row["task"] for row in record["rows"]} == {"next_item", "rating"} and record["seconds"].keys() == {"joint", "next_item", "rating"} and record["joint_cost"] > 0
+    assert json.loads((tmp_path / "out" / "rating" / "recommender.json").read_text())["tasks"] == ["rating"]
+    assert "| rating | rmse |" in capfd.readouterr().out
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/recommender.json")}
+    assert main(arguments) == 0  # nothing is trained again
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/recommender.json")} == times
+
+
+def test_what_is_wrong_is_said_before_anything_is_trained(tmp_path, capsys):
+    assert main(["--config", "nosuch", "--out", str(tmp_path)]) == 2
+    assert "nosuch" in capsys.readouterr().err
