@@ -23,8 +23,8 @@ from llmrec.decoding.search import beam
 
 ITEMS_, LENGTH, WIDTH, BATCH = 20_000, 200, 20, 8
 HISTORY, BEAMS, BATCHES = (10, 30, 100, 300, 1_000), (1, 3, 10, 30, 100), (1, 4, 16, 64, 256)
-MODELS = ((32, 2), (128, 4), (384, 5), (896, 8))
-"""Hidden units and layers: 1 to 107 million parameters with the tables of the vocabulary."""
+MODELS = ((32, 2, 2), (128, 4, 2), (384, 5, 6), (896, 8, 14))
+"""Hidden units, layers and heads: 1 to 107 million parameters with the tables of the vocabulary."""
 
 
 def answer(side: Bench, prompts: torch.Tensor, width: int) -> Callable[[], object]:
@@ -48,8 +48,8 @@ def sweeps(device: str, largest: int) -> Iterator[tuple[str, float, Callable[[],
         yield "beams", width, answer(side, side.prompts(BATCH, LENGTH), width), middle
     for batch in BATCHES:
         yield "requests in a batch", batch, answer(side, side.prompts(batch, LENGTH), WIDTH), middle
-    for hidden, layers in MODELS:
-        other = bench(ITEMS_, device=device, hidden=hidden, layers=layers)
+    for hidden, layers, heads in MODELS:
+        other = bench(ITEMS_, device=device, hidden=hidden, layers=layers, heads=heads)
         yield "million parameters", round(sum(p.numel() for p in other.plain.parameters()) / 1e6, 1), answer(other, other.prompts(BATCH, LENGTH), WIDTH), middle
     for power in range(3, 8):
         if 10**power <= largest:

@@ -45,11 +45,11 @@ def catalogue(num_items: int, *, seed: int = 0) -> np.ndarray:
     return np.stack([(numbers // CODES**level) % CODES + level * CODES for level in range(LEVELS)], axis=1) + WORDS
 
 
-def bench(num_items: int = 20_000, *, device: str = "cpu", hidden: int = 384, layers: int = 5) -> Bench:
+def bench(num_items: int = 20_000, *, device: str = "cpu", hidden: int = 384, layers: int = 5, heads: int = 6) -> Bench:
     """The fixed model of the tables: hidden 384, 5 layers, `initializer_range` .2 so that its distributions are far from flat."""
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=WORDS + LEVELS * CODES, hidden_size=hidden, intermediate_size=1024 * hidden // 384, num_hidden_layers=layers, num_attention_heads=6, num_key_value_heads=6,
+        vocab_size=WORDS + LEVELS * CODES, hidden_size=hidden, intermediate_size=1024 * hidden // 384, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads,
         max_position_embeddings=2048, initializer_range=0.2, tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0,
     )
     plain = LlamaForCausalLM(config).eval().requires_grad_(False)

@@ -40,7 +40,7 @@ from llmrec.recommender import Recommender, vocabulary_of
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
 from train.checkpoint import Checkpoints
-from train.loop import LOG_STEPS, Validation, start, train
+from train.loop import LOG_STEPS, Validation, own_cores, start, train
 from train.setup import bare, templates_of
 
 WINDOW = 50
@@ -284,6 +284,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="a prepared corpus")
     parser.add_argument("--minutes", type=float, default=0.0, help="how long ours trains for the comparison of quality; 0: no such comparison")
     arguments = parser.parse_args()
+    torch.set_num_threads(own_cores())
     stage = Stage(arguments.corpus, arguments.device)
     speed(stage, arguments.device, arguments.rounds)
     overheads(stage, arguments.device, arguments.rounds)

@@ -3,7 +3,7 @@
     python -m eval.compare amazon-beauty=runs/beauty/report ml-1m=runs/ml-1m/report --out docs
     python -m eval.compare ml-100k-fold=runs/ml-100k-u1/report ml-100k-fold=runs/ml-100k-u2/report --out docs
 
-Each SUITE=REPORT names a suite, which holds the goals, and a folder that eval.run wrote. The models of a report count as seeds of one recipe; reports of one suite (folds) are averaged.
+Each SUITE=REPORT names a suite, which holds the goals, and a folder that eval.run wrote. The models of a report, and reports of the same data, count as seeds of one recipe; reports of other data (folds) are averaged.
 Rows of the same suite that stand in results.json already are replaced, all others kept. Exit status: 0 done; 2 wrong usage; 3 a report that cannot be read or may not be trusted.
 """
 
@@ -34,9 +34,12 @@ def main(argv: list[str] | None = None) -> int:
         path = Path(place) / "report.json"
         if not equals or not path.is_file():
             return _fail(f"{given!r}: expected SUITE=REPORT, where REPORT/report.json is what eval.run wrote", USAGE)
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if report["fault"]:
-            return _fail(f"{path} may not be trusted: {report['fault']}", DATA)
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+            if report["fault"]:
+                return _fail(f"{path} may not be trusted: {report['fault']}", DATA)
+        except (ValueError, KeyError, TypeError) as error:
+            return _fail(f"{path} is not a report that eval.run wrote: {error!r}", DATA)
         by_suite.setdefault(name, []).append(report)
     found: list[Result] = []
     for name, reports in by_suite.items():
@@ -44,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
             found += results(name, reports, Suite.load(name).goals)
         except (FileNotFoundError, ValueError) as error:
             return _fail(error, USAGE)
+        except KeyError as error:
+            return _fail(f"a report of {name} lacks {error}: it was written by another version; run eval.run again", DATA)
     target = options.out / "results.json"
     kept = [row for row in json.loads(target.read_text(encoding="utf-8")) if row["suite"] not in by_suite] if target.is_file() else []
     rows = sorted([*kept, *map(asdict, found)], key=lambda row: row["suite"])

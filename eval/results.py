@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from llmrec.metrics import HEADLINES, LOWER_IS_BETTER
 
-from .suite import RANDOM
+from .suite import RANDOM, TEST
 
 
 @dataclass(frozen=True)
 class Result:
-    """One figure. mean: over seeds and folds.   spread: standard deviation over the seeds (of folds: mean of each fold's), None for one seed.   low, high: mean ends of the 95 % intervals over users.
+    """One figure. mean: over seeds and folds.   spread: standard deviation over the seeds (of folds: mean of each fold's), None for one seed.   low, high: mean ends of the 95 % intervals over users, each of one seed and fold.
     baseline, baseline_figure: the best of the others on this metric.   goal: such as ">= .064", None where the suite names none.
     """
 
@@ -51,12 +51,14 @@ def results(suite: str, reports: Sequence[Mapping], goals: Mapping[str, Mapping[
         wanted = [(task, metric, None) for task, family in families.items() for metric in HEADLINES[family]]
     found = []
     for task, metric, goal in wanted:
-        folds = [_fold(report, task, metric) for report in reports]
+        folds = [_Fold.of(same, task, metric) for same in _by_data(suite, reports)]
         if not all(fold.own for fold in folds):
             raise ValueError(f"suite {suite!r}: a report holds no {metric} of {task} by its models")
-        mean = statistics.mean(statistics.mean(row["mean"] for row in fold.own) for fold in folds)
+        over = lambda column: statistics.mean(statistics.mean(row[column] for row in fold.own) for fold in folds)  # noqa: E731
+        mean = over("mean")
         spreads = [statistics.stdev(row["mean"] for row in fold.own) for fold in folds if len(fold.own) > 1]
-        ends = {end: statistics.mean(row[end] for fold in folds for row in fold.own) if all(row[end] is not None for fold in folds for row in fold.own) else None for end in ("low", "high")}
+        bounded = all(row["low"] is not None for fold in folds for row in fold.own)
+        ends = {end: over(end) if bounded else None for end in ("low", "high")}
         best = _best_over(folds, metric in LOWER_IS_BETTER)
         found.append(Result(
             suite, ", ".join(dict.fromkeys(report["corpus"] for report in reports)), task, metric, folds[0].own[0]["filter"], mean, statistics.mean(spreads) if spreads else None, **ends,
@@ -85,12 +87,32 @@ class _Fold:
     own: list[Mapping]
     others: dict[str, float]
 
+    @classmethod
+    def of(cls, reports: Sequence[Mapping], task: str, metric: str) -> _Fold:
+        """Of reports about the same data, whose models are seeds of one recipe."""
+        own, others = [], {}
+        for report in reports:
+            rows = [row for row in report["rows"] if (row["task"], row["metric"]) == (task, metric) and row["mean"] is not None]
+            rows = [row for row in rows if row["filter"] == rows[0]["filter"]]  # the first filter is the headline's
+            own += [row for row in rows if row["model"] in report["models"]]
+            others |= {row["model"]: row["mean"] for row in rows if row["model"] not in report["models"] and row["model"] != RANDOM}
+        return cls(own, others)
 
-def _fold(report: Mapping, task: str, metric: str) -> _Fold:
-    rows = [row for row in report["rows"] if (row["task"], row["metric"]) == (task, metric) and row["mean"] is not None]
-    rows = [row for row in rows if row["filter"] == rows[0]["filter"]]  # the first filter is the headline's
-    own = [row for row in rows if row["model"] in report["models"]]
-    return _Fold(own, {row["model"]: row["mean"] for row in rows if row["model"] not in report["models"] and row["model"] != RANDOM})
+
+def _by_data(suite: str, reports: Sequence[Mapping]) -> list[list[Mapping]]:
+    """Reports of the same data together: those are seeds, reports of other data are folds. Raises ValueError for what may not be averaged or is no result."""
+    if len({report["corpus"] for report in reports}) > 1:
+        raise ValueError(f"suite {suite!r}: the reports are about several corpora ({', '.join(sorted({report['corpus'] for report in reports}))}); their figures have no mean")
+    commands = [report["command"] for report in reports]
+    twice = next((command for command in commands if commands.count(command) > 1), None)
+    if twice is not None:
+        raise ValueError(f"suite {suite!r}: the report of `{twice}` is given twice")
+    groups: dict[str, list[Mapping]] = {}
+    for report in reports:
+        if report.get("limit") or any(row["split"] != TEST for row in report["rows"]):
+            raise ValueError(f"suite {suite!r}: the report of `{report['command']}` is about a part or a sample of the questions; a result counts every test question")
+        groups.setdefault(report["data_hash"], []).append(report)
+    return list(groups.values())
 
 
 def _best_over(folds: Sequence[_Fold], lower: bool) -> tuple[str | None, float | None]:

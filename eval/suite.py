@@ -23,7 +23,7 @@ from llmrec.baselines.baseline import Baseline
 from llmrec.evaluation import Background, Report, best_model, compare, evaluate
 from llmrec.exam import Exam, Predictor
 from llmrec.interactions import PARTS, TEST
-from llmrec.metrics import LOWER_IS_BETTER
+from llmrec.metrics import LOWER_IS_BETTER, METRICS
 from llmrec.metrics.statistic import RESAMPLES
 from llmrec.tasks import TASKS, Task
 from llmrec.timelines import Timelines
@@ -238,6 +238,10 @@ def _checked_goals(goals: object) -> dict[str, dict[str, str]]:
     unknown = [task for task in goals if task not in TASKS]
     if unknown:
         raise ValueError(f"goals names the task {unknown[0]!r}; available: {', '.join(TASKS)}")
+    for task, metrics in goals.items():
+        foreign = [metric for metric in metrics if metric not in METRICS[TASKS[task].family]]
+        if foreign:
+            raise ValueError(f"goals names {foreign[0]!r} for {task}; it is judged by: {', '.join(METRICS[TASKS[task].family])}")
     return {task: {metric: str(goal) for metric, goal in metrics.items()} for task, metrics in goals.items()}
 
 

@@ -9,7 +9,7 @@ so a question has the same tokens, positions and answer slots when it is trained
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import accumulate, chain, repeat
@@ -85,15 +85,13 @@ _Piece = tuple[Sequence[int], int, int | None]
 
 
 class _Wording(NamedTuple):
-    """How a template writes an event. stem(row): an item's code with what depends on it alone: the words before it, where no field stands there, and all behind it up to `rest`.
+    """How a template writes an event: `words` before the code (in tokens; none where `fields_before`, which the event decides), the code, what the item alone decides (`behind`), and from the first part that the event decides on, the `rest`."""
 
-    words_before: tokens of the stem before the code.
-    """
-
+    number: int
     template: PromptTemplate
     fields_before: bool
-    words_before: int
-    stem: Callable[[int], tuple[int, ...]]
+    words: tuple[int, ...]
+    behind: tuple[Part, ...]
     rest: tuple[Part, ...]
 
 
@@ -121,7 +119,9 @@ class Composer:
             name = f"yes_no.{language}"
             self.spaces[name] = closed(name, [vocabulary.template(w) for w in words], ("no", "yes"), end=vocabulary.end, values=(0.0, 1.0))
         self._code = lru_cache(maxsize=131_072)(lambda row: tuple(items.trie.code(row)))  # a tuple for each of a million items would be as large as their trie
-        self._wording = lru_cache(maxsize=256)(self._worded)
+        self._wordings: list[_Wording] = []
+        self._wording = lru_cache(maxsize=None)(self._worded)
+        self._stems = lru_cache(maxsize=131_072)(self._stem)
         self._rows = catalog.rows
 
     def space_for(self, name: str, language: str) -> str:
@@ -200,9 +200,10 @@ class Composer:
         return tokens
 
     def _event(self, wording: _Wording, event: Event, previous: Event | None) -> _Piece:
-        stem = wording.stem(self._rows[event.item_id])
+        row = self._rows[event.item_id]
+        stem = self._stems(wording.number, row)
         if not wording.fields_before and not wording.rest:
-            return stem, wording.words_before, None
+            return stem, len(wording.words), None
         template = wording.template
         before = self._before_code(template, event.context, event.timestamp, previous) if wording.fields_before else []
         tokens, rating = [*before, *stem], None
@@ -216,7 +217,9 @@ class Composer:
                 tokens.extend(self._context(event.context))
             elif name == "gap":
                 tokens.extend(self._gap(template, event.timestamp, previous))
-        return tokens, len(before) or wording.words_before, rating
+            elif name == "title":
+                tokens.extend(self.vocabulary.quote(self.catalog.titles[row]))
+        return tokens, len(before) if wording.fields_before else len(wording.words), rating
 
     def _worded(self, template: PromptTemplate) -> _Wording:
         """The template's event, with what depends on the item alone written once for each item."""
@@ -225,14 +228,16 @@ class Composer:
         decided = next((place for place, part in enumerate(parts) if place > code and part.field in _OF_EVENTS), len(parts))
         fields_before = any(part.field for part in parts[:code])
         words = () if fields_before else tuple(token for part in parts[:code] for token in self.vocabulary.template(part.text))
+        self._wordings.append(_Wording(len(self._wordings), template, fields_before, words, tuple(parts[code + 1 : decided]), tuple(parts[decided:])))
+        return self._wordings[-1]
 
-        def stem(row: int) -> tuple[int, ...]:
-            tokens = [*words, *self._code(row)]
-            for text, _ in parts[code + 1 : decided]:
-                tokens.extend(self.vocabulary.template(text) if text is not None else self.vocabulary.quote(self.catalog.titles[row]))
-            return tuple(tokens)
-
-        return _Wording(template, fields_before, len(words), lru_cache(maxsize=32_768)(stem), tuple(parts[decided:]))
+    def _stem(self, number: int, row: int) -> tuple[int, ...]:
+        """An item's code in wording `number`, with what depends on the item alone around it."""
+        wording = self._wordings[number]
+        tokens = [*wording.words, *self._code(row)]
+        for text, _ in wording.behind:
+            tokens.extend(self.vocabulary.template(text) if text is not None else self.vocabulary.quote(self.catalog.titles[row]))
+        return tuple(tokens)
 
     def _before_code(self, template: PromptTemplate, context: Mapping[str, str] | None, timestamp: float | None, previous: Event | None) -> list[int]:
         """What stands before an event's code: known before the item is."""

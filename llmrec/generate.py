@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import glob
 import json
 import os
 import sys
@@ -32,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--input {options.input} is no file")
     if options.output and Path(options.output).is_dir():
         parser.error(f"--output {options.output} is a folder; name a file in it")
+    if options.output and Path(options.output).exists() and not Path(options.output).is_file():
+        parser.error(f"--output {options.output} is a device or a pipe, which a finished file would replace; leave --output out and redirect standard output")
     if options.input and (options.prompt is not None or options.task is not None):
         parser.error("--input brings its own requests; leave out --prompt and --task")
     # Heavy imports after the arguments: `--help` and usage errors answer at once.
@@ -153,13 +156,19 @@ class _sink:
     def __exit__(self, kind: object, *error: object) -> None:
         if self.path is None:
             return
-        columns = self.temporary.with_suffix(".columns")
+        columns = self.temporary.with_name(f"{self.temporary.name}.columns")
         try:
             with self.file:
                 self.file.flush()
                 os.fsync(self.file.fileno())
             if kind is None and self.path.suffix == ".parquet":
-                _to_parquet(self.temporary, columns)
+                try:
+                    _to_parquet(self.temporary, columns)
+                except OSError:
+                    kept = self.path.with_suffix(".jsonl")
+                    os.replace(self.temporary, kept)
+                    sys.stderr.write(f"the answers are kept as JSON Lines in {kept}\n")
+                    raise
                 os.replace(columns, self.path)
             elif kind is None:
                 os.replace(self.temporary, self.path)
@@ -173,13 +182,17 @@ def _to_parquet(lines: Path, columns: Path) -> None:
     import polars as pl
 
     if lines.stat().st_size:
-        frame = pl.scan_ndjson(lines, infer_schema_length=None)
+        frame = pl.scan_ndjson(glob.escape(str(lines)), infer_schema_length=None)
     else:
         frame = pl.LazyFrame(schema={"id": pl.String, "task": pl.String})
-    with open(columns, "wb") as file:
-        frame.sink_parquet(file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(columns, "wb") as file:
+            frame.sink_parquet(file)
+            file.flush()
+            os.fsync(file.fileno())
+    except pl.exceptions.PolarsError as error:  # which is how a full disk is told, too
+        full = "os error 28" in str(error) or "No space left" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, f"the results cannot be written as Parquet ({error})", str(columns)) from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -168,7 +168,8 @@ class Mixture:
         self.templates = {name: [t for language in languages for t in choose(templates[name], language, unseen=False)] for name in self.names}
         self.mean_tokens = {name: self._mean_tokens(name) for name in self.names}
         if temperature is not None:
-            shares = {name: shares[name] * (len(bound[name]) * self.mean_tokens[name]) ** (1 / temperature) for name in self.names}
+            factors = {name: (len(bound[name]) * self.mean_tokens[name]) ** (1 / temperature) for name in self.names}
+            shares, tokens = ({name: share * factors[name] for name, share in given.items() if name in factors} for given in (shares, tokens or {}))
         self.shares = torch.tensor(_normalised([shares[name] for name in self.names]))
         drawn = _normalised([{**shares, **(tokens or {})}[name] for name in self.names])
         self.units_per_step = {name: max(1, round(share * batch_tokens / self.mean_tokens[name])) for name, share in zip(self.names, drawn)}

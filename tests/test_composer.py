@@ -52,7 +52,7 @@ def test_what_stands_before_the_next_code_is_that_of_the_request(composer):
     assert shown(composer, composer.prompt(TIMED, request, space=ITEMS).tokens) == "<s>Chosen:  [1] 9 days later "
 
 
-@pytest.mark.parametrize("event", [" {code}", "{gap} saw {code}", "{code} {title}, {rating} ({context})", "{context}: {code} / {title} / {gap} {rating};", "it was {code}"])
+@pytest.mark.parametrize("event", [" {code}", "{gap} saw {code}", "{code} {title}, {rating} ({context})", "{context}: {code} / {title} / {gap} {rating};", "it was {code}", "{code} {rating} {title}; {gap} {title}"])
 def test_an_event_is_its_parts_one_behind_the_other(composer, event):
     template = PromptTemplate("e", "en", "Read:", event)
     events = [Event("i3", 4.0, 0.0, "rating", {"hour": "9"}), Event("i5", None, 90_000.0, "click"), Event("i3", 2.0, 90_010.0, "rating", {"hour": "7"})]

@@ -279,6 +279,26 @@ def test_a_full_disk_ends_with_its_own_code_and_no_half_file(model, tmp_path, mo
     assert not list((tmp_path / "out").iterdir()) and "No space left" in capsys.readouterr().err
 
 
+@semantic
+def test_answers_that_cannot_become_parquet_are_kept_as_lines(model, tmp_path, monkeypatch, capsys):
+    def full(frame, file, **options):
+        raise pl.exceptions.ComputeError("failed to write: No space left on device (os error 28)")
+
+    monkeypatch.setattr(pl.LazyFrame, "sink_parquet", full)
+    (tmp_path / "in.jsonl").write_text(lines(requests(3)))
+    assert generate.main([str(model), "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out" / "r.parquet")]) == 5
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["r.jsonl"] and len((tmp_path / "out" / "r.jsonl").read_text().splitlines()) == 3
+    assert "r.jsonl" in capsys.readouterr().err
+
+
+@semantic
+def test_an_output_may_be_called_like_a_pattern(model, tmp_path):
+    (tmp_path / "in.jsonl").write_text(lines(requests(3)))
+    target = tmp_path / "out[1]*" / "r?.parquet"
+    assert generate.main([str(model), "--input", str(tmp_path / "in.jsonl"), "--output", str(target)]) == 0
+    assert len(pl.read_parquet(target, glob=False)) == 3 and [path.name for path in target.parent.iterdir()] == [target.name]
+
+
 def test_flags_that_do_not_fit_end_before_anything_is_loaded(tmp_path, capsys):
     (tmp_path / "in.jsonl").write_text("")
     given = str(tmp_path / "in.jsonl")
@@ -288,6 +308,7 @@ def test_flags_that_do_not_fit_end_before_anything_is_loaded(tmp_path, capsys):
         (["--input", str(tmp_path / "gone.jsonl")], "gone.jsonl is no file"),
         (["--input", given, "--output", given], "--input and --output are both"),
         (["--input", given, "--output", str(tmp_path)], "is a folder; name a file in it"),
+        (["--input", given, "--output", "/dev/null"], "is a device or a pipe"),
         (["--input", given, "--task", "rating"], "--input brings its own requests"),
         (["--input", given, "--prompt", "x"], "--input brings its own requests"),
     ):

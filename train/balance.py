@@ -21,6 +21,10 @@ from llmrec.mixture import Batch
 from llmrec.objective import Objective
 
 
+_NONE = 1e-6
+"""A mean loss below this is that of no answers."""
+
+
 class Weighing(nn.Module):
     """The objective with, where they are learned, the tasks' factors: a module of its own, so that a data-parallel wrapper sees their gradients.
 
@@ -49,8 +53,11 @@ def dynamic_weights(windows: Sequence[Sequence[float]], temperature: float) -> n
     """
     if len(windows) < 2:
         return None
-    older, newer = np.maximum(np.asarray(windows[-2:], dtype=np.float64), 1e-12)
-    pace = np.exp(newer / older / temperature)
+    older, newer = np.asarray(windows[-2:], dtype=np.float64)
+    # A task without answers in a window has no loss there, which says nothing of its pace.
+    ratio = np.divide(newer, older, out=np.ones_like(older), where=(older > _NONE) & (newer > _NONE))
+    exponent = ratio.clip(max=10) / temperature
+    pace = np.exp(exponent - exponent.max())
     return len(pace) * pace / pace.sum()
 
 
@@ -81,4 +88,4 @@ def task_gradients(losses: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor
 def put_gradient(gradient: Tensor, parameters: Sequence[nn.Parameter]) -> None:
     """Gives the parameters their parts of a gradient (P,)."""
     for parameter, part in zip(parameters, gradient.split([p.numel() for p in parameters])):
-        parameter.grad = part.view_as(parameter).clone()
+        parameter.grad = part.view_as(parameter).clone() if bool(part.any()) else None  # what no task touched stays as it is

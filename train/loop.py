@@ -29,7 +29,6 @@ from tqdm import tqdm
 from llmrec.config import PhaseSettings, Settings
 from llmrec.evaluation import score
 from llmrec.exam import Exam, save_predictions
-from llmrec.launch import collect_seldom
 from llmrec.metrics import LOWER_IS_BETTER
 from llmrec.mixture import Mixture
 from llmrec.objective import Objective
@@ -74,10 +73,14 @@ def start(settings: Settings) -> Accelerator:
 
 
 def own_cores() -> int:
-    """This process's part of the machine's physical cores. Launchers give each process one thread (OMP_NUM_THREADS=1) however many cores stand idle."""
+    """This process's part of the machine's physical cores. Launchers give each process one thread (OMP_NUM_THREADS=1) however many cores stand idle; a larger OMP_NUM_THREADS is taken as meant."""
+    meant = int(os.environ.get("OMP_NUM_THREADS") or 1)
+    if meant > 1:
+        return meant
     bound_to = getattr(psutil.Process(), "cpu_affinity", lambda: range(psutil.cpu_count()))()  # macOS binds nothing
     cores = min(psutil.cpu_count(logical=False) or len(bound_to), len(bound_to))
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    shared = len(bound_to) >= psutil.cpu_count()  # a launcher that binds processes has shared the cores out already
+    return max(1, cores // (int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if shared else 1))
 
 
 @dataclass
@@ -168,7 +171,6 @@ def train(
     bar = tqdm(total=total, initial=progress.step, desc="train", unit="step", disable=not accelerator.is_main_process, mininterval=1, file=sys.stderr)
     batches = _ahead(lambda part: mixture.batch(part, rank=accelerator.process_index, world=accelerator.num_processes), range(progress.step * parts, total * parts))
     window = [torch.tensor(losses, device=accelerator.device) for losses in progress.window]
-    collect_seldom()
     started, last_logged = time.monotonic(), progress.step
     while progress.step < total and not stopping:
         _seed(settings.seed, progress.step, accelerator.process_index)
@@ -190,7 +192,7 @@ def train(
                     accelerator.backward(means.sum() * accelerator.num_processes)
         if surgery:
             put_gradient(without_conflicts(accelerator.reduce(gradients, "sum"), np.random.default_rng([settings.seed, progress.step])), list(trained.values()))
-        norm = accelerator.clip_grad_norm_(trained.values(), phase.clip)
+        norm = accelerator.clip_grad_norm_(model.parameters(), phase.clip)  # of the model alone: the factors of tasks may move as they like
         # One exchange for both: whether any process was asked to stop, all must know at once.
         sums = accelerator.reduce(torch.cat([losses, losses.new_tensor([float(stop.asked)])]), "sum")
         losses, stop_asked = sums[:-1], bool(sums[-1])

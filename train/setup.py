@@ -28,9 +28,10 @@ from llmrec.composer import Composer
 from llmrec.config import PhaseSettings, Settings
 from llmrec.content import Content, content_vectors, item_texts
 from llmrec.encoders import sentence_vectors, token_embeddings
-from llmrec.exam import Exam
+from llmrec.exam import ASKED_AT_ONCE, Exam
 from llmrec.indexing import ItemIndex, Material, build_index
 from llmrec.interactions import TRAIN, VALID, Corpus
+from llmrec.launch import collect_seldom
 from llmrec.metrics import METRICS, NEITHER_IS_BETTER
 from llmrec.mixture import Mixture
 from llmrec.model import LanguageModel
@@ -108,6 +109,7 @@ def run(
     validation = _validation(phase, timelines, settings.seed, list(answers), lambda: Recommender(model.eval(), composer, answers))
     checkpoints = Checkpoints(scratch_of(settings.output) / "checkpoints", fingerprint_of(settings, corpus, accelerator))
     check_isolation(model, mixture)
+    collect_seldom()
     progress = train(accelerator, objective, mixture, phase, settings, validation=validation, checkpoints=checkpoints, scratch=scratch_of(settings.output))
     if accelerator.is_main_process:
         card["valid"] = progress.best_figures
@@ -200,7 +202,7 @@ def fitted_temperatures(recommender: Recommender, timelines: Timelines, seed: in
         exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if TASKS[name].family in ("binary", "rating") else None
         if exam is None:
             continue
-        predictions = recommender.predict(exam.requests)
+        predictions = [prediction for start in range(0, len(exam.requests), ASKED_AT_ONCE) for prediction in recommender.predict(exam.requests[start : start + ASKED_AT_ONCE])]
         answered = [(prediction, float(example.target)) for prediction, example in zip(predictions, exam.held_out) if prediction.error is None]
         if exam.family == "binary":
             probabilities = np.array([[1 - prediction.probability, prediction.probability] for prediction, _ in answered])

@@ -11,7 +11,7 @@ from eval.results import reaches, results
 from eval.suite import SUITES, Suite
 
 
-def report(figures, *, corpus="toy", models=("a", "b"), fault=None):
+def report(figures, *, corpus="toy", models=("a", "b"), fault=None, data="d", run=1, **more):
     """figures: model -> ndcg@10, seen items out; with them in, each is half of it."""
     rows = []
     for filter_, factor in (("on", 1.0), ("off", 0.5)):
@@ -20,7 +20,7 @@ def report(figures, *, corpus="toy", models=("a", "b"), fault=None):
             rows.append({**row, "metric": "ndcg@10", "mean": figure * factor, "low": figure * factor - 0.01, "high": figure * factor + 0.01})
             rows.append({**row, "metric": "recall@10", "mean": 0.9, "low": None, "high": None})
     counts = [{"task": "next_item", "family": "items", "model": model} for model in figures]
-    return {"rows": rows, "counts": counts, "models": list(models), "corpus": corpus, "command": f"python -m eval.run {corpus}", "data_hash": "d", "audit_hash": "e", "fault": fault}
+    return {"rows": rows, "counts": counts, "models": list(models), "corpus": corpus, "command": f"python -m eval.run {corpus} {run}", "data_hash": data, "audit_hash": "e", "fault": fault, **more}
 
 
 def test_seeds_have_a_mean_and_a_spread_and_the_best_baseline_beside_them():
@@ -31,10 +31,26 @@ def test_seeds_have_a_mean_and_a_spread_and_the_best_baseline_beside_them():
 
 
 def test_folds_are_averaged_and_one_seed_has_no_spread():
-    folds = [report({"a": 0.10, "knn": 0.2, "ease": 0.1}, models=["a"]), report({"a": 0.20, "knn": 0.2, "ease": 0.5}, models=["a"])]
+    folds = [report({"a": 0.10, "knn": 0.2, "ease": 0.1}, models=["a"]), report({"a": 0.20, "knn": 0.2, "ease": 0.5}, models=["a"], data="other", run=2)]
     (row,) = results("s", folds, {"next_item": {"ndcg@10": ">= .16"}})
     assert (row.mean, row.spread, row.n, row.holds) == (pytest.approx(0.15), None, 200, False)
     assert (row.baseline, row.baseline_figure) == ("ease", pytest.approx(0.3))
+
+
+def test_reports_of_the_same_data_are_seeds():
+    (row,) = results("s", [report({"a": 0.10, "knn": 0.2}, models=["a"]), report({"a": 0.14, "knn": 0.2}, models=["a"], run=2)], {"next_item": {"ndcg@10": ">= .12"}})
+    assert (row.mean, row.seeds, row.n) == (pytest.approx(0.12), 2, 100) and row.spread > 0
+
+
+def test_what_is_no_result_is_refused():
+    good = report({"a": 0.1}, models=["a"])
+    for reports, sentence in (([good, good], "given twice"), ([good, report({"a": 0.1}, corpus="else", models=["a"])], "several corpora"), ([report({"a": 0.1}, models=["a"], limit=10)], "sample")):
+        with pytest.raises(ValueError, match=sentence):
+            results("s", reports, {})
+    for row in good["rows"]:
+        row["split"] = "valid"
+    with pytest.raises(ValueError, match="a part or a sample"):
+        results("s", [good], {})
 
 
 def test_without_goals_the_headline_metrics_stand():
@@ -79,6 +95,13 @@ def test_what_cannot_be_compared_is_said(tmp_path, capsys, given, sentence):
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"fault": null}', '"x"'])
+def test_a_file_that_is_no_report_is_bad_data(tmp_path, capsys, text):
+    (tmp_path / "report.json").write_text(text)
+    assert main([f"standard={tmp_path}", "--out", str(tmp_path)]) == 3
+    assert "eval.run" in capsys.readouterr().err
+
+
 def test_a_report_at_fault_is_no_result(tmp_path, capsys):
     (tmp_path / "report.json").write_text(json.dumps(report({"a": 0.1}, fault="the random model is above chance")))
     assert main([f"standard={tmp_path}", "--out", str(tmp_path)]) == 3
@@ -92,7 +115,7 @@ def test_every_shipped_suite_loads_and_its_goals_are_comparisons(name):
 
 
 def test_goals_that_make_no_sense_are_refused(tmp_path):
-    for text, sentence in (("goals: [1]", "expected a mapping"), ("goals: {juggling: {auc: '>= 1'}}", "juggling")):
+    for text, sentence in (("goals: [1]", "expected a mapping"), ("goals: {rating: {rougel: '>= 1'}}", "rougel"), ("goals: {juggling: {auc: '>= 1'}}", "juggling")):
         (tmp_path / "s.yaml").write_text(text)
         with pytest.raises(ValueError, match=sentence):
             Suite.load(str(tmp_path / "s.yaml"))

@@ -74,8 +74,9 @@ def test_a_corpus_becomes_answers(corpus, tmp_path, index, launcher):
 
 
 @pytest.mark.slow
-def test_two_processes_compute_the_steps_of_one(corpus, tmp_path):
-    shared = ["train.pretrain", "--config", "tiny", *FAST, f"data.corpus={corpus}", "pretrain.max_steps=40", "pretrain.epochs=100"]
+@pytest.mark.parametrize("balance", ["static", "uncertainty", "pcgrad"])
+def test_two_processes_compute_the_steps_of_one(corpus, tmp_path, balance):
+    shared = ["train.pretrain", "--config", "tiny", *FAST, f"data.corpus={corpus}", "pretrain.max_steps=40", "pretrain.epochs=100", f"pretrain.balance={balance}"]
     run(PLAIN, *shared, f"output={tmp_path / 'one'}")
     run(TORCHRUN, *shared, f"output={tmp_path / 'two'}", "processes=2")
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")

@@ -376,17 +376,23 @@ def test_a_step_in_two_equal_parts_has_the_gradient_of_one_of_them(toy, monkeypa
 
 @pytest.mark.parametrize("processes, threads", [(1, 6), (2, 3), (4, 1), (9, 1)])
 def test_the_processes_of_a_machine_share_its_physical_cores(monkeypatch, processes, threads):
-    monkeypatch.setattr("psutil.cpu_count", lambda logical: 6)
+    monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 12 if logical else 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as launchers set it
     monkeypatch.setattr("psutil.Process.cpu_affinity", lambda self: range(12))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert loop.own_cores() == threads
 
 
 def test_a_process_bound_to_few_cores_takes_no_more(monkeypatch):
-    monkeypatch.setattr("psutil.cpu_count", lambda logical: None if not logical else 8)  # as in some containers
+    monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 8 if logical else None)  # as in some containers
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr("psutil.Process.cpu_affinity", lambda self: [0, 3])
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert loop.own_cores() == 2
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # by a launcher that binds each of them
+    assert loop.own_cores() == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert loop.own_cores() == 5
 
 
 @pytest.mark.parametrize("number", [1, 3])
