@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 import llmrec  # noqa: F401, I001  how idle threads wait is decided before torch is imported, here as in the commands
 import torch
 
