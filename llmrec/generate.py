@@ -138,6 +138,9 @@ def _windows(records: Iterator[object]) -> Iterator[list[object]]:
         yield window
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 class _sink:
     """Where results go: standard output, a JSON Lines file, or a Parquet file, which is made of a JSON Lines file. A file appears when it is whole."""
 
@@ -147,11 +150,11 @@ class _sink:
     def __enter__(self):
         if self.path is None:
             sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal's own encoding
-            return lambda answer: sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            return lambda answer: sys.stdout.write(_encode(answer) + "\n")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.temporary = self.path.with_name(f".tmp-{self.path.name}-{os.getpid()}")
         self.file = open(self.temporary, "wb")
-        return lambda answer: self.file.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+        return lambda answer: self.file.write(_encode(answer).encode() + b"\n")
 
     def __exit__(self, kind: object, *error: object) -> None:
         if self.path is None:

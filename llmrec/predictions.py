@@ -71,7 +71,7 @@ class Request:
         if "timestamp" in values:
             values["timestamp"] = _number(values["timestamp"], "timestamp")
         if "history" in values:
-            values["history"] = tuple(_event(x) for x in _array(values["history"], "history"))
+            values["history"] = tuple(map(_event, _array(values["history"], "history")))
         return cls(**values)
 
 
@@ -179,7 +179,10 @@ def _context(value: Mapping[object, object]) -> dict[str, str]:
 
 
 def _event(value: object) -> Event:
-    if isinstance(value, str) or not isinstance(value, Mapping):
+    if isinstance(value, str):  # most are
+        _check_surrogates(value, "history")
+        return Event(value)
+    if not isinstance(value, Mapping):
         return Event(_text(value, "history", numbers=True))
     unknown = sorted(set(value) - set(Event._fields))
     if unknown or "item_id" not in value:
