@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import torch
+import matplotlib
 from matplotlib.figure import Figure as Drawing
 
 from benchmarks.measure import GROWTH, Figure, in_turn, options, ratios, record, write_page
@@ -60,6 +60,7 @@ def sweeps(device: str, largest: int) -> Iterator[tuple[str, float, Callable[[],
 
 def draw(curves: dict[str, list[tuple[float, float]]]) -> None:
     """docs/performance-growth.svg: one panel an axis, both scales logarithmic."""
+    matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "llmrec"}  # text stays text, and the same figure gives the same bytes
     drawing = Drawing(figsize=(13, 2.8), layout="constrained")
     for axes, (axis, points) in zip(drawing.subplots(1, len(curves), sharey=True), curves.items(), strict=True):
         axes.loglog(*zip(*points, strict=True), "o-", color="#2563c9", markersize=4)
