@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import matplotlib
+import torch
 from matplotlib.figure import Figure as Drawing
 
 from benchmarks.measure import GROWTH, Figure, in_turn, options, ratios, record, write_page
