@@ -88,7 +88,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer. Items best first in `item_ids` and `scores` (same length), or `distribution` and `value` (the mean of the model's own, before a temperature made it honest about its certainty), or `probability`, or `text`; or `error`, a sentence.
+    """One answer. Items best first in `item_ids` and `scores` (same length), or `distribution` and `value` (its mean), or `probability`, or `text`; or `error`, a sentence.
 
     `skipped` counts items of the history the catalogue does not hold; `truncated`: fewer items than k exist.
     """

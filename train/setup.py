@@ -19,7 +19,6 @@ import yaml
 from accelerate import Accelerator
 
 import llmrec
-from llmrec.answers import RATING
 from llmrec.assets import folder_of
 from llmrec.bases import Base
 from llmrec.calibration import fit_temperature
@@ -196,22 +195,16 @@ def item_vectors(settings: Settings, corpus: Corpus, base: Base) -> tuple[np.nda
 
 
 def fitted_temperatures(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int) -> dict[str, float]:
-    """The temperature of each task whose answers are probabilities (click, rating), fitted on the valid questions of at most `limit` users."""
+    """The temperature of each yes/no task, fitted on the valid questions of at most `limit` users. Not of ratings: it would move their mean, by which they were trained and the step was chosen."""
     found = {}
     for name in recommender.tasks:
-        exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if TASKS[name].family in ("binary", "rating") else None
+        exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if TASKS[name].family == "binary" else None
         if exam is None:
             continue
         predictions = [prediction for start in range(0, len(exam.requests), ASKED_AT_ONCE) for prediction in recommender.predict(exam.requests[start : start + ASKED_AT_ONCE])]
-        answered = [(prediction, float(example.target)) for prediction, example in zip(predictions, exam.held_out) if prediction.error is None]
-        if exam.family == "binary":
-            probabilities = np.array([[1 - prediction.probability, prediction.probability] for prediction, _ in answered])
-            truth = np.array([target for _, target in answered], dtype=np.int64)
-        else:
-            scale = recommender.composer.spaces[RATING].values
-            probabilities = np.array([list(prediction.distribution.values()) for prediction, _ in answered])
-            truth = np.array([abs(scale - target).argmin() for _, target in answered], dtype=np.int64)
-        found[name] = fit_temperature(probabilities, truth)
+        answered = [(prediction.probability, int(example.target)) for prediction, example in zip(predictions, exam.held_out) if prediction.error is None]
+        yes, truth = np.array(answered, dtype=np.float64).reshape(-1, 2).T
+        found[name] = fit_temperature(np.stack([1 - yes, yes], axis=1), truth.astype(np.int64))
         log.info("%s: temperature %.3f, fitted on %d valid answers", name, found[name], len(answered))
     return found
 

@@ -243,10 +243,10 @@ class Recommender:
 
     def _closed(self, task: str, space_name: str, probabilities: np.ndarray) -> Prediction:
         space = self.composer.spaces[space_name]
-        sure = tempered(probabilities, self.temperatures.get(task, 1.0))
+        probabilities = tempered(probabilities, self.temperatures.get(task, 1.0))
         if space_name == RATING:
-            return Prediction(value=float(probabilities @ space.values), distribution={label: float(p) for label, p in zip(space.labels, sure)})
-        return Prediction(probability=float(sure @ space.values))
+            return Prediction(value=float(probabilities @ space.values), distribution={label: float(p) for label, p in zip(space.labels, probabilities)})
+        return Prediction(probability=float(probabilities @ space.values))
 
     def _listed(self, k: int, rows: np.ndarray, scores: np.ndarray) -> Prediction:
         count = min(k, int(np.isfinite(scores).sum()))
