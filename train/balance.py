@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from llmrec.config import PhaseSettings
 from llmrec.mixture import Batch
 from llmrec.objective import Objective
 
@@ -44,6 +45,12 @@ class Weighing(nn.Module):
         if self.log_variances is None:
             return sums, sums
         return sums, self.log_variances.neg().exp() * sums + self.log_variances / 2 * batch.answers
+
+
+def factors(phase: PhaseSettings, windows: Sequence[Sequence[float]], shares: Tensor) -> Tensor:
+    """(tasks,): what the tasks' shares are multiplied with until the next line of the log. windows: the mean losses of the last two lines, older first."""
+    found = dynamic_weights(windows, phase.balance_temperature) if phase.balance == "dwa" else None
+    return torch.ones_like(shares) if found is None else shares.new_tensor(found)
 
 
 def dynamic_weights(windows: Sequence[Sequence[float]], temperature: float) -> np.ndarray | None:

@@ -5,7 +5,6 @@ Everything random follows from (seed, step, process); everything scheduled from 
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -35,8 +34,9 @@ from llmrec.objective import Objective
 from llmrec.publishing import check_free
 from llmrec.recommender import Recommender
 
-from .balance import Weighing, dynamic_weights, put_gradient, task_gradients, without_conflicts
+from .balance import Weighing, factors, put_gradient, task_gradients, without_conflicts
 from .checkpoint import Checkpoints, Progress, check_finite, restore_moments
+from .journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def train(
     )
     journal = Journal(scratch, progress.step) if accelerator.is_main_process else None
     shares = mixture.shares.to(accelerator.device)
-    weights, surgery = shares * balanced(phase, progress, shares), phase.balance == "pcgrad"
+    weights, surgery = shares * factors(phase, progress.windows, shares), phase.balance == "pcgrad"
     parts = phase.accumulation
     # A run stopped where its patience ended has nothing left to do.
     stopping = validation is not None and progress.since_best >= phase.validation.patience
@@ -216,7 +216,7 @@ def train(
             means = torch.stack(window).mean(0)
             window.clear()
             progress.windows = [*progress.windows, means.tolist()][-2:]
-            weights = shares * balanced(phase, progress, shares)
+            weights = shares * factors(phase, progress.windows, shares)
             loss = float((means * shares).sum())
             bar.set_postfix(loss=f"{loss:.3f}")
             if journal is not None:
@@ -248,49 +248,6 @@ def train(
     if journal is not None:
         journal.close()
     return progress
-
-
-def balanced(phase: PhaseSettings, progress: Progress, shares: Tensor) -> Tensor:
-    """(tasks,): the factors on the tasks' shares until the next line of the log."""
-    factors = dynamic_weights(progress.windows, phase.balance_temperature) if phase.balance == "dwa" else None
-    return torch.ones_like(shares) if factors is None else shares.new_tensor(factors)
-
-
-class Journal:
-    """The log of a run: JSON Lines always, tensorboard beside it. On resume what was logged after the checkpoint is cut off."""
-
-    def __init__(self, folder: Path, step: int):
-        from torch.utils.tensorboard import SummaryWriter  # 1 s to import, and only the main process writes
-
-        folder.mkdir(parents=True, exist_ok=True)
-        self.file = open(folder / "log.jsonl", "a+", encoding="utf-8")
-        self.file.seek(0)
-        self.file.truncate(_kept(self.file.buffer.read(), step))
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
-
-    def write(self, *, step: int, **figures: float) -> None:
-        self.file.write(json.dumps({"step": step, **figures}) + "\n")
-        self.file.flush()
-        for name, value in figures.items():
-            self.board.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        self.file.close()
-        self.board.close()
-
-
-def _kept(lines: bytes, step: int) -> int:
-    """How many bytes of a log stand before the first line that is torn or says what came after `step`."""
-    kept = 0
-    for line in lines.split(b"\n")[:-1]:  # behind the last line end stands nothing, or a torn line
-        try:
-            later = json.loads(line)["step"] > step
-        except (ValueError, KeyError, TypeError):
-            break
-        if later:
-            break
-        kept += len(line) + 1
-    return kept
 
 
 def rate(step: int, total: int, phase: PhaseSettings) -> float:

@@ -7,9 +7,7 @@ import torch
 from llmrec.config import PhaseSettings
 from llmrec.mixture import Mixture
 from llmrec.tasks import TASKS
-from train.balance import Weighing, dynamic_weights, put_gradient, task_gradients, without_conflicts
-from train.checkpoint import Progress
-from train.loop import balanced
+from train.balance import Weighing, dynamic_weights, factors, put_gradient, task_gradients, without_conflicts
 
 
 def test_a_task_whose_loss_falls_slower_counts_more():
@@ -24,11 +22,11 @@ def test_a_task_whose_loss_falls_slower_counts_more():
 
 
 def test_only_dwa_follows_the_log():
-    progress = Progress(windows=[[4.0, 2.0], [2.0, 2.0]])
+    windows = [[4.0, 2.0], [2.0, 2.0]]
     shares = torch.tensor([0.5, 0.5])
     for method in ("static", "temperature", "uncertainty", "pcgrad"):
-        assert balanced(PhaseSettings(balance=method), progress, shares).tolist() == [1.0, 1.0]
-    assert balanced(PhaseSettings(balance="dwa"), progress, shares)[1] > 1
+        assert factors(PhaseSettings(balance=method), windows, shares).tolist() == [1.0, 1.0]
+    assert factors(PhaseSettings(balance="dwa"), windows, shares)[1] > 1
 
 
 def test_gradients_lose_what_points_against_another():

@@ -18,6 +18,7 @@ from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
 from train import finetune, loop, pretrain
 from train.checkpoint import Checkpoints, Progress
+from train.journal import Journal
 from train.loop import Validation, rate, start
 
 SETTINGS = Settings(data={"corpus": "unused"}, output="no-such-folder", precision="fp32", threads=1, seed=3, checkpoint_steps=1000)
@@ -223,7 +224,7 @@ def test_a_resumed_log_is_cut_at_the_checkpoint_whatever_its_tail(tmp_path, tail
     (tmp_path / "log.jsonl").write_bytes(whole + tail)
     for step, kept in ((7, 3), (6, 3), (5, 2), (1, 0), (0, 0)):
         (tmp_path / "log.jsonl").write_bytes(whole + tail)
-        journal = loop.Journal(tmp_path, step)
+        journal = Journal(tmp_path, step)
         journal.write(step=step + 1, loss=0.25)
         journal.close()
         steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
