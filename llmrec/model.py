@@ -28,14 +28,16 @@ MAX_CROWN = 1 << 20
 class SpaceTensors:
     """An answer space on the model's device. Its head has one column per distinct token of the space.
 
-    first, low, high, order: as in Trie.   column: (nodes,) int32, the head column of the edge into a node.   tokens: (columns,) int64, token ids.
+    low, high, order: as in Trie.   tokens: (columns,) int64, token ids.   column: (nodes + widest,) int32, the head column of the edge into a node; behind the
+    last one stands padding, so that as many columns as the widest node has children can be read from any node on.
+    span: (nodes, 2) int32, a node's first child and the number of its children; a leaf counts as its own only child.
     crown: (nodes above level 2, W) int64, the columns of their children, padded with the number of columns: most children of a catalogue's first nodes
     exist, and a row of a table is fetched faster than it is put together; None where it would be large.
     values: (answers,) float32, what the root's children count as, where each is an answer with a value; else None.
     """
 
     name: str
-    first: Tensor
+    span: Tensor
     column: Tensor
     tokens: Tensor
     low: Tensor
@@ -49,14 +51,16 @@ class SpaceTensors:
     def of(cls, space: AnswerSpace, device: torch.device) -> SpaceTensors:
         trie = space.trie
         tokens, column = np.unique(trie.token[1:], return_inverse=True)
+        count = np.diff(trie.first)
         column = np.concatenate([[0], column.ravel()])
+        span = np.stack([np.where(count > 0, trie.first[:-1], np.arange(trie.num_nodes)), np.maximum(count, 1)], axis=1)
         # All answers are single tokens in column order: the root's children are the head's columns, nothing needs gathering.
         flat = trie.depth == 1 and bool((column[1:] == np.arange(len(tokens))).all())
         put = lambda array, dtype=torch.int32: torch.as_tensor(array, dtype=dtype, device=device)  # noqa: E731
         values = put(space.values[trie.order], torch.float32) if flat and space.values is not None else None
         crown = None if flat or trie.depth == 1 else _crown(trie, column, len(tokens))
         return cls(
-            space.name, put(trie.first), put(column), put(tokens, torch.int64), put(trie.low), put(trie.high), put(trie.order), flat, None if crown is None else put(crown, torch.int64), values,
+            space.name, put(span), put(np.pad(column, (0, count.max()))), put(tokens, torch.int64), put(trie.low), put(trie.high), put(trie.order), flat, None if crown is None else put(crown, torch.int64), values,
         )
 
 
@@ -210,16 +214,13 @@ class LanguageModel(nn.Module):
         """Log-probabilities over the children of each node, normalised among them: (S, W), -inf behind the last child; and the first child of each, (S,), behind which the others stand in a row. A leaf counts as its own only child."""
         if space.flat:
             return logits_SC.log_softmax(-1), torch.ones_like(nodes_S)
-        start = space.first[nodes_S]
+        start, count = space.span[nodes_S].unbind(1)
         if space.crown is not None and int(nodes_S.max()) < len(space.crown):
             columns = space.crown[nodes_S]
             return F.pad(logits_SC, (0, 1), value=-torch.inf).gather(1, columns).log_softmax(-1), start.long()
-        count = space.first[nodes_S + 1] - start
-        start, count = torch.where(count > 0, start, nodes_S), count.clamp(min=1)
-        steps = torch.arange(int(count.max()), device=logits_SC.device)
-        child = (start[:, None] + steps).clamp(max=len(space.column) - 1)
-        valid = steps < count[:, None]
-        return logits_SC.gather(1, space.column[child].long()).masked_fill(~valid, -torch.inf).log_softmax(-1), start
+        steps = torch.arange(int(count.max()), dtype=count.dtype, device=logits_SC.device)
+        columns = space.column[start[:, None] + steps].long()
+        return logits_SC.gather(1, columns).masked_fill(steps >= count[:, None], -torch.inf).log_softmax(-1), start.long()
 
     def _shape(self, logits: Tensor) -> Tensor:
         logits = logits if logits.dtype == torch.float64 else logits.float()
