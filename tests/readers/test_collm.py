@@ -37,8 +37,18 @@ def test_small_valid_asks_half_and_keeps_every_event(data):
     assert small.filter(pl.col("click").is_not_null() & (pl.col("click") != full["click"])).is_empty()
 
 
+def test_histories_may_hold_dislikes(data):
+    likes, every = (read(data / "collm-ml1m", history=history) for history in ("likes", "all"))
+    assert (every.positive, every.rating_scale, likes.rating_scale) == (("like", "dislike"), (0.0, 1.0), ())
+    log = every.interactions.collect()
+    assert log.drop("rating").equals(likes.interactions.collect())
+    assert log.select((pl.col("rating") == 1) == (pl.col("event") == "like")).to_series().all()
+
+
 def test_unknown_valid_and_missing_file_are_named(tmp_path):
     with pytest.raises(ValueError, match="valid is 'half'; expected one of full, small"):
         read(tmp_path, valid="half")
+    with pytest.raises(ValueError, match="history is 'none'; expected one of likes, all"):
+        read(tmp_path, history="none")
     with pytest.raises(FileNotFoundError, match=r"train_ood2\.parquet"):
         read(tmp_path)
