@@ -13,8 +13,10 @@ Hence judge next item and ratings elsewhere: this data asks clicks.
     baseline_train.csv, baseline_valid.csv, baseline_test.csv    user_id, history_movie_id, history_rating, movie_id, rating, timestamp
     train.json (or train.rebuilt.json), valid.json, test.json    the same rows in words: here the titles come from
 
+    others=DIR                                                   a MovieLens 100K folder: all its users but those whose rows valid and test hold join train, named "<user>/others"
+
 Each may be gzipped. The JSON lists liked titles, disliked titles and the asked one, each in quotes, in the order of its CSV row, which names every movie:
-ML-100K itself is not needed.
+ML-100K itself is not needed. With `others` its users come with their whole logs, every rating an event and a question (like: above 3), and its titles, genres and years are the items'.
 
 Source: K. Bao et al., TALLRec, RecSys 2023; https://github.com/SAI990323/TALLRec, data/movie and baseline/movielens.
 Licence: code Apache-2.0; ratings GroupLens: research use, no redistribution without permission, no commercial use.
@@ -25,23 +27,27 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from llmrec.interactions import PARTS, TRAIN
+from llmrec.interactions import PARTS, TEST, TRAIN, VALID
+from llmrec.readers import movielens
 from llmrec.readers.files import need_file, scan_table
 from llmrec.readers.raw import RawLog
 
 OPTIONS = {
     "shots": "how many train rows to keep, such as 16, 64 or 256 (default: all)",
     "draw": "seed that chooses the shots (default 0)",
+    "others": "a MovieLens 100K folder whose users, but those of valid and test, join train (to be declared beside any figure); shots may then be 0",
 }
+LIKED_ABOVE = 3.0
 COLUMNS = {"user_id": "user_id", "history_movie_id": "history", "history_rating": "ratings", "movie_id": "item_id", "rating": "click"}
 
 
-def read(path: Path, *, shots: str | None = None, draw: str | None = None) -> RawLog:
+def read(path: Path, *, shots: str | None = None, draw: str | None = None, others: str | None = None) -> RawLog:
     """The rows of the three files as pseudo users, with titles of every movie in them.
 
     The shots are the first of a permutation drawn by NumPy's default generator seeded with `draw`: the rows that TALLRec's finetune_rec.py
@@ -49,7 +55,7 @@ def read(path: Path, *, shots: str | None = None, draw: str | None = None) -> Ra
 
     Raises:
         FileNotFoundError: one of the six files is missing.
-        ValueError: a JSON file is not that of its CSV, or shots or draw make no sense.
+        ValueError: a JSON file is not that of its CSV, its titles are not those of `others`, or shots or draw make no sense.
     """
     folder = Path(path)
     rows = {part: _rows(need_file(folder, f"baseline_{part}.csv"), part) for part in PARTS}
@@ -57,10 +63,15 @@ def read(path: Path, *, shots: str | None = None, draw: str | None = None) -> Ra
     for part in PARTS:
         source = need_file(folder, *((f"{part}.json", "train.rebuilt.json") if part == TRAIN else (f"{part}.json",)))
         _learn_titles(titles, rows[part], source)
-    rows[TRAIN] = _choose(rows[TRAIN], shots, draw)
+    rows[TRAIN] = _choose(rows[TRAIN], shots, draw, fewest=0 if others else 1)
     log = _events(pl.concat(rows.values()))
     items = pl.LazyFrame({"item_id": list(titles), "title": list(titles.values())})
-    notes = {"shots": shots, "draw": draw, "licence": "GroupLens: research use, no redistribution without permission, no commercial use"}
+    if others is not None:
+        whole = movielens.read(Path(others))
+        asked = pl.concat([rows[part].select("user_id") for part in (VALID, TEST)])
+        log = pl.concat([_logs_of_others(whole.interactions, asked), log], how="diagonal")
+        items = _same_titles(whole.items, titles, Path(others))
+    notes = {"shots": shots, "draw": draw, "others": others is not None, "licence": "GroupLens: research use, no redistribution without permission, no commercial use"}
     return RawLog("tallrec-movie", log, items, positive=("like", "dislike"), rating_scale=(0.0, 1.0), notes=notes)
 
 
@@ -84,15 +95,36 @@ def _learn_titles(titles: dict[str, str], rows: pl.DataFrame, path: Path) -> Non
             raise ValueError(f"{path}, prompt {row}: its titles do not fit row {row} of the CSV of its part ({movies}); take both from one version of TALLRec")
 
 
-def _choose(rows: pl.DataFrame, shots: str | None, draw: str | None) -> pl.DataFrame:
+def _choose(rows: pl.DataFrame, shots: str | None, draw: str | None, *, fewest: int) -> pl.DataFrame:
     if shots is None:
         if draw is not None:
             raise ValueError(f"draw is {draw!r} without shots: every train row is kept, nothing is drawn; give shots too")
         return rows
-    if not shots.isdecimal() or not 1 <= int(shots) <= len(rows) or not (draw or "0").isdecimal():
-        raise ValueError(f"shots is {shots!r} and draw {draw!r}; expected a number of rows from 1 to {len(rows)}, and a seed (0, 1, ...)")
+    if not shots.isdecimal() or not fewest <= int(shots) <= len(rows) or not (draw or "0").isdecimal():
+        raise ValueError(f"shots is {shots!r} and draw {draw!r}; expected a number of rows from {fewest} to {len(rows)}, and a seed (0, 1, ...)")
     chosen = np.random.default_rng(int(draw or "0")).permutation(len(rows))[: int(shots)]
     return rows[np.sort(chosen)]
+
+
+def _logs_of_others(ratings: pl.LazyFrame, asked: pl.DataFrame) -> pl.LazyFrame:
+    """The logs of all users but those asked about (user_id), as train events with their own labels."""
+    label = (pl.col("rating").cast(pl.Float64) > LIKED_ABOVE).cast(pl.Int64)
+    return (
+        ratings.join(asked.lazy().unique(), on="user_id", how="anti", maintain_order="left").sort("user_id", "timestamp", maintain_order=True)
+        .select(
+            pl.format("{}/others", "user_id").alias("user_id"), "item_id", part=pl.lit(TRAIN), order=pl.int_range(pl.len()).over("user_id"),
+            rating=label.cast(pl.Float64), click=label, event=pl.when(label == 1).then(pl.lit("like")).otherwise(pl.lit("dislike")),
+        )
+    )
+
+
+def _same_titles(items: pl.LazyFrame, titles: Mapping[str, str], folder: Path) -> pl.LazyFrame:
+    """The items of `others`, once it is sure that they are those of the rows."""
+    found = dict(items.select("item_id", "title").collect().iter_rows())
+    wrong = next((item_id for item_id, title in titles.items() if found.get(item_id) != title), None)
+    if wrong is not None:
+        raise ValueError(f"{folder} has the title {found.get(wrong)!r} for movie {wrong}, TALLRec's prompts {titles[wrong]!r}; expected MovieLens 100K as TALLRec took it")
+    return items
 
 
 def _events(rows: pl.DataFrame) -> pl.LazyFrame:

@@ -38,6 +38,32 @@ def test_titles_are_told_from_liked_then_disliked_then_asked(tiny):
     assert titles == {"1": "One (1991)", "02": "Two, The (1992)", "3": "Movie 3", "4": "Movie 4", "5": "Movie 5"}
 
 
+@pytest.fixture
+def others(tmp_path):
+    """MovieLens 100K of three users; user 9 is one of the rows'."""
+    folder = tmp_path / "ml-100k"
+    folder.mkdir()
+    (folder / "u.data").write_text("9\t1\t5\t88\n7\t02\t4\t90\n7\t1\t3\t89\n8\t5\t1\t91\n")
+    (folder / "u.genre").write_text("unknown|0\nDrama|1\n")
+    titles = {"1": "One (1991)", "02": "Two, The (1992)", "3": "Movie 3", "4": "Movie 4", "5": "Movie 5"}
+    (folder / "u.item").write_text("".join(f"{movie}|{title}|01-Jan-1995||url|0|1\n" for movie, title in titles.items()), encoding="latin-1")
+    return folder
+
+
+def test_others_join_train_but_those_of_valid_and_test(tiny, others):
+    raw = read(tiny, shots="0", others=str(others))
+    rows = raw.interactions.filter(pl.col("part") == "train").select("user_id", "order", "item_id", "event", "rating", "click").collect().rows()
+    assert rows == [("7/others", 0, "1", "dislike", 0.0, 0), ("7/others", 1, "02", "like", 1.0, 1), ("8/others", 0, "5", "dislike", 0.0, 0)]
+    plain, more = (read(tiny, others=chosen).interactions.filter(pl.col("part") != "train").collect() for chosen in (None, str(others)))
+    assert more.select(plain.columns).equals(plain)
+    assert raw.items.collect()["genres"].to_list() == [["Drama"]] * 5
+    with pytest.raises(ValueError, match="expected a number of rows from 1 to 1"):
+        read(tiny, shots="0")
+    (others / "u.item").write_text("1|Uno (1991)|01-Jan-1995||url|0|1\n", encoding="latin-1")
+    with pytest.raises(ValueError, match="'Uno \\(1991\\)' for movie 1"):
+        read(tiny, others=str(others))
+
+
 def test_prompts_of_other_rows_are_refused(tiny):
     (tiny / "test.json").write_text(json.dumps([{"input": 'User Preference: "Two, The (1992)"\nUser Unpreference: "One (1991)"\n"Movie 5"?'}]))
     with pytest.raises(ValueError, match=r"test\.json, prompt 0: its titles do not fit row 0"):
