@@ -109,6 +109,8 @@ def _by_data(suite: str, reports: Sequence[Mapping]) -> list[list[Mapping]]:
         raise ValueError(f"suite {suite!r}: the report of `{twice}` is given twice")
     groups: dict[str, list[Mapping]] = {}
     for report in reports:
+        if not report.get("history", True) or report.get("wording", "seen") != "seen" or report.get("language"):
+            raise ValueError(f"suite {suite!r}: the report of `{report['command']}` asked its questions without histories or in other words; it stands beside a result and is none")
         if report.get("limit") or any(row["split"] != TEST for row in report["rows"]):
             raise ValueError(f"suite {suite!r}: the report of `{report['command']}` is about a part or a sample of the questions; a result counts every test question")
         groups.setdefault(report["data_hash"], []).append(report)

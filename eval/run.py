@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     about = {
         "command": f"python -m eval.run {shlex.join(given)}", "data_hash": corpus.data_hash, "versions": versions(),
         "audit": audits, "audit_hash": combined_hash({str(audit["subject"]): str(audit["hash"]) for audit in audits}),
-        "corpus": corpus.name, "models": list(models), "seed": suite.seed, "limit": suite.limit, "fault": fault, "training": read_training_logs(dict(zip(models, options.model))),
+        "corpus": corpus.name, "models": list(models), "seed": suite.seed, "limit": suite.limit, "history": suite.history, "wording": suite.wording, "language": suite.language, "fault": fault, "training": read_training_logs(dict(zip(models, options.model))),
     }
     write_report(report, about, options.out)
     print_table(report, list(models))

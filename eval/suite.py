@@ -46,6 +46,7 @@ class Suite:
     limit: int = 0
     seed: int = 0
     language: str | None = None
+    history: bool = True
     wording: str = "seen"
     batch_tokens: int = 16_384
     resamples: int = RESAMPLES
@@ -184,6 +185,8 @@ def _exams(suite: Suite, timelines: Timelines, tasks: Sequence[Task]) -> Iterato
             continue
         if suite.language:
             held_out = tuple(replace(example, request=replace(example.request, language=suite.language)) for example in held_out)
+        if not suite.history:
+            held_out = tuple(replace(example, request=replace(example.request, history=())) for example in held_out)
         yield Exam(task.name, task.family, held_out, candidates=task.candidates, part=suite.part, seed=suite.seed).of_users(suite.limit)
 
 
@@ -267,6 +270,8 @@ def _checked(key: str, value: object) -> object:
             raise ValueError(f"{key} is {value!r}; expected a whole number, 0 or more")
     if key == "part" and value not in PARTS:
         raise ValueError(f"part is {value!r}; expected one of {', '.join(PARTS)}")
+    if key == "history" and not isinstance(value, bool):
+        raise ValueError(f"history is {value!r}; expected true or false")
     if key == "wording" and value not in ("seen", "unseen"):
         raise ValueError(f"wording is {value!r}; expected seen or unseen")
     if key in ("data.corpus", "language"):

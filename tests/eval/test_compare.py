@@ -44,7 +44,7 @@ def test_reports_of_the_same_data_are_seeds():
 
 def test_what_is_no_result_is_refused():
     good = report({"a": 0.1}, models=["a"])
-    for reports, sentence in (([good, good], "given twice"), ([good, report({"a": 0.1}, corpus="else", models=["a"])], "several corpora"), ([report({"a": 0.1}, models=["a"], limit=10)], "sample")):
+    for reports, sentence in (([good, good], "given twice"), ([good, report({"a": 0.1}, corpus="else", models=["a"])], "several corpora"), ([report({"a": 0.1}, models=["a"], limit=10)], "sample"), ([report({"a": 0.1}, models=["a"], history=False)], "without histories"), ([report({"a": 0.1}, models=["a"], wording="unseen")], "in other words")):
         with pytest.raises(ValueError, match=sentence):
             results("s", reports, {})
     for row in good["rows"]:

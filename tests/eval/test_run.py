@@ -225,6 +225,22 @@ def test_a_limit_keeps_all_questions_of_the_users_it_draws():
     assert len(drawn.held_out) == 15
 
 
+def test_without_history_nobody_sees_one(timelines, tmp_path):
+    class Sees(Random):
+        shown = 0
+
+        def predict(self, requests):
+            Sees.shown += sum(len(request.history) for request in requests)
+            return super().predict(requests)
+
+    for history, shown in ((True, True), (False, False)):
+        Sees.shown = 0
+        evaluate_suite(Suite(tasks=("next_item",), resamples=10, history=history), timelines, {"ours": Sees().fit(timelines)}, tasks=TASKS, baselines={}, folder=tmp_path / str(history))
+        assert bool(Sees.shown) == shown
+    with pytest.raises(ValueError, match="history is 'no'; expected true or false"):
+        Suite.load("standard", ["history='no'"])
+
+
 def test_an_exam_in_which_a_user_would_count_twice_is_refused():
     with pytest.raises(ValueError, match="'a' stands twice"):
         Exam("rating", "rating", (HeldOut(Request(id="a"), 1.0), HeldOut(Request(id="a"), 1.0)))
