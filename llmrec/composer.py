@@ -52,11 +52,15 @@ class Strand:
 
 @dataclass
 class Example:
-    """One history with its answer slots, and the questions that branch off it. `task` names the loss it counts for."""
+    """One history with its answer slots, and the questions that branch off it. `task` names the loss it counts for.
+
+    fold: of the user, whom the item rows should tell nothing that the own events say; None: it does not matter.
+    """
 
     task: str
     trunk: Strand
     branches: list[Strand] = field(default_factory=list)
+    fold: int | None = None
 
     @property
     def num_tokens(self) -> int:

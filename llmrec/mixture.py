@@ -60,10 +60,11 @@ class Batch:
         return (same & (own | trunk) & ~padding) | (place[:, None] == place[None, :])
 
 
-def pack(examples: Sequence[Example], composer: Composer, *, spaces: Mapping[str, int], tasks: Mapping[str, int], row_tokens: int) -> Batch:
+def pack(examples: Sequence[Example], composer: Composer, *, spaces: Mapping[str, int], tasks: Mapping[str, int], row_tokens: int, codes: int = 0) -> Batch:
     """Examples as rows of about `row_tokens` tokens (longer where one example is), longest first into the first row with room.
 
     spaces, tasks: the number of each answer space and task.
+    codes: how many code tokens a table of the model's rows has, where it has a further one for each fold; an example's codes are then read from the table of its fold. 0: it has not.
     """
     order = sorted(range(len(examples)), key=lambda i: -examples[i].num_tokens)
     length = max(row_tokens, examples[order[0]].num_tokens)
@@ -82,6 +83,7 @@ def pack(examples: Sequence[Example], composer: Composer, *, spaces: Mapping[str
     shape = (len(rows), length)
     tokens, positions = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     example, branch, attach = np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    table = np.zeros(shape, dtype=np.int64)
     slots = _Slots(composer, spaces)
     answers = np.zeros(len(tasks), dtype=np.float32)
     for r, members in enumerate(rows):
@@ -93,10 +95,12 @@ def pack(examples: Sequence[Example], composer: Composer, *, spaces: Mapping[str
                 tokens[r, span] = strand.tokens
                 positions[r, span] = np.arange(strand.attach, strand.attach + len(strand.tokens))
                 example[r, span], branch[r, span], attach[r, span] = e, b, strand.attach
+                table[r, span] = 0 if member.fold is None else 1 + member.fold
                 before = r * length + (at - 1 if b == 0 else trunk_start + strand.attach - 1)
                 slots.add(strand, r * length + at, before, tasks[member.task])
                 at += len(strand.tokens)
             answers[tasks[member.task]] += member.num_answers
+    tokens += codes * table * (tokens >= composer.vocabulary.size)
     arrays = dict(tokens=tokens, positions=positions, example=example, branch=branch, attach=attach, **slots.arrays())
     return Batch(**{name: torch.from_numpy(value) for name, value in arrays.items()}, answers=torch.from_numpy(answers))
 
@@ -150,15 +154,17 @@ class Mixture:
 
     temperature: where it is given, shares are multiplied with the tokens of each task's data to the power of 1 / temperature (Raffel et al. 2020, section 3.5.2).
 
+    codes: as in `pack`.
+
     One epoch is as many tokens as one pass over all tasks' units would have.
     """
 
     def __init__(
         self, bound: Mapping[str, BoundTask], templates: Mapping[str, Sequence[PromptTemplate]], composer: Composer, shares: Mapping[str, float],
-        *, batch_tokens: int, row_tokens: int, languages: Sequence[str], seed: int, tokens: Mapping[str, float] | None = None, temperature: float | None = None,
+        *, batch_tokens: int, row_tokens: int, languages: Sequence[str], seed: int, tokens: Mapping[str, float] | None = None, temperature: float | None = None, codes: int = 0,
     ):
         self.bound, self.composer, self.seed = bound, composer, seed
-        self.batch_tokens, self.row_tokens = batch_tokens, row_tokens
+        self.batch_tokens, self.row_tokens, self.codes = batch_tokens, row_tokens, codes
         self.names = list(bound)
         empty = [name for name in self.names if not len(bound[name])]
         if empty:
@@ -190,9 +196,9 @@ class Mixture:
                 if example is not None:
                     examples.append(example)
         if examples:
-            return pack(examples, self.composer, spaces=self.spaces, tasks=self.tasks, row_tokens=self.row_tokens)
+            return pack(examples, self.composer, spaces=self.spaces, tasks=self.tasks, row_tokens=self.row_tokens, codes=self.codes)
         # None of this step's units is this process's, or fits a prompt. An empty batch would stop the other processes: one without weight takes its place.
-        batch = pack([self._any], self.composer, spaces=self.spaces, tasks=self.tasks, row_tokens=self.row_tokens)
+        batch = pack([self._any], self.composer, spaces=self.spaces, tasks=self.tasks, row_tokens=self.row_tokens, codes=self.codes)
         return replace(batch, scale=torch.zeros_like(batch.scale), answers=torch.zeros_like(batch.answers))
 
     @cached_property

@@ -99,6 +99,7 @@ class LanguageModel(nn.Module):
             self.register_buffer("content", torch.as_tensor(content, dtype=torch.float32), persistent=False)
             self.projection = nn.Linear(content.shape[1], table.shape[1], bias=False)
             nn.init.normal_(self.projection.weight, std=0.02)
+        self.register_buffer("fold_content", None, persistent=False)
         self.spaces: dict[str, SpaceTensors] = {}
         self.logit_factor, self.logit_cap = _head_shape(lm)
         _check_head(lm, self.logit_factor, self.logit_cap)
@@ -125,6 +126,16 @@ class LanguageModel(nn.Module):
     def set_spaces(self, spaces: Mapping[str, AnswerSpace]) -> None:
         """Puts the answer spaces (those with a trie) on the model's device; call again after moving the model."""
         self.spaces = {name: SpaceTensors.of(space, self.device) for name, space in spaces.items() if space.trie is not None}
+
+    def set_fold_content(self, content: np.ndarray) -> None:
+        """Content vectors for training, (folds, new_tokens, width): the codes of fold f are read from further rows, those of new token c at (1 + f) * new_tokens + c."""
+        self.fold_content = torch.as_tensor(content, dtype=torch.float32, device=self.device)
+
+    def input_rows(self, rows: Tensor) -> Tensor:
+        """The rows that training's tokens are read from: `rows`, and behind them those of each fold, where there are any."""
+        if self.fold_content is None:
+            return rows
+        return torch.cat([rows, (self.learned + self.projection(self.fold_content)).flatten(0, 1)])
 
     def project_only(self) -> None:
         """Leaves each row to the projection of its content: the learned part becomes 0 and stays it. Raises ValueError where there is no content."""

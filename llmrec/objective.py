@@ -36,7 +36,7 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """(tasks,): the summed losses."""
         rows = self.model.rows()
-        hidden = self.model.hidden(batch.tokens, batch.positions, batch.mask(), rows=rows)
+        hidden = self.model.hidden(batch.tokens, batch.positions, batch.mask(), rows=self.model.input_rows(rows))
         hidden = hidden.reshape(-1, hidden.shape[-1])
         sums = torch.zeros(self.num_tasks, device=hidden.device)
         for number in batch.space.unique().tolist():

@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import polars as pl
 
-from llmrec.interactions import IMPRESSION, PARTS, Corpus, Event
+from llmrec.interactions import IMPRESSION, PARTS, Corpus, Event, fold_of
 
 REMEMBERED = 1 << 18
 """Events kept as objects: about 100 MB."""
@@ -73,6 +73,11 @@ class Timelines:
 
     def __len__(self) -> int:
         return len(self.user_ids)
+
+    @cached_property
+    def folds(self) -> np.ndarray:
+        """(users,) the fold of each user."""
+        return np.array([fold_of(user_id) for user_id in self.user_ids], dtype=np.int64)
 
     def span(self, user: int) -> tuple[int, int]:
         """The events of user number `user`: first, and one past the last."""

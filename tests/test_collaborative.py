@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from llmrec.collaborative import STATISTICS, collaborative_vectors
-from llmrec.interactions import Interactions
+from llmrec.collaborative import STATISTICS, collaborative_vectors, vectors_of_others
+from llmrec.interactions import FOLDS, Interactions, fold_of
 
 
 def with_rows(corpus, frame):
@@ -55,3 +55,25 @@ def test_held_out_rows_say_nothing(toy_corpus):
 def test_a_log_without_ratings_has_no_bias(two_circles):
     frame = two_circles.interactions.frame.with_columns(rating=pl.lit(None, dtype=pl.Float64))
     assert np.abs(collaborative_vectors(with_rows(two_circles, frame), size=4)[:, -STATISTICS]).max() == 0
+
+
+def test_a_fold_is_told_what_the_others_say_and_nothing_of_its_own(two_circles):
+    frame = two_circles.interactions.frame
+    alone = two_circles.catalog.item_ids[8]
+    user = "u3"
+    extra = frame.filter(pl.col("user_id") == user).head(1).with_columns(item_id=pl.lit(alone))
+    corpus = with_rows(two_circles, pl.concat([frame, extra]))
+    others, whole = vectors_of_others(corpus, size=4), collaborative_vectors(corpus, size=4)
+    assert others.shape == (FOLDS, *whole.shape)
+    assert np.linalg.norm(whole[8, :-STATISTICS]) == pytest.approx(1, abs=1e-5) and whole[8, -1] != 0
+    for fold in range(FOLDS):
+        told = np.abs(others[fold, 8, :-STATISTICS]).max()
+        assert told == 0 if fold == fold_of(user) else told > 0
+
+
+def test_the_vectors_of_others_have_the_coordinates_of_all(two_circles):
+    others, whole = vectors_of_others(two_circles, size=3), collaborative_vectors(two_circles, size=3)
+    for vectors in others:
+        assert ((vectors[:8, :-STATISTICS] * whole[:8, :-STATISTICS]).sum(1) > 0.8).all()
+        assert vectors[:, -STATISTICS].argmax() == 0
+    assert len({vectors.tobytes() for vectors in others}) > 1

@@ -189,6 +189,19 @@ def test_what_a_packed_row_holds_by_hand(parts):
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_codes_are_read_from_the_table_of_the_examples_fold(parts):
+    trie, size = parts.composer.spaces[ITEMS].trie, parts.composer.vocabulary.size
+    code, answer = (trie.code(row)[0] for row in (5, 2))
+    examples = [Example("a", strand(3, code, answer, answers=[Answer(2, 3, ITEMS, 2)]), [strand(4, code, answers=[Answer(0, 1, TEXT, -1)], attach=2)], fold=fold) for fold in (None, 0, 3)]
+    packed = {codes: pack(examples, parts.composer, spaces={ITEMS: 0, TEXT: 1}, tasks={"a": 0}, row_tokens=5, codes=codes) for codes in (0, 12)}
+    plain = [3, code, answer, 4, code]
+    assert packed[0].tokens.tolist() == [plain] * 3
+    assert packed[12].tokens.tolist() == [[token + 12 * table if token >= size else token for token in plain] for table in (0, 1, 4)]
+    for name in ("slot", "node", "target", "positions"):  # what is asked and answered is the same
+        assert torch.equal(getattr(packed[0], name), getattr(packed[12], name))
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
 def test_an_example_longer_than_a_row_makes_the_rows_longer_and_padding_sees_itself(parts):
     long, short = Example("a", strand(*range(3, 33), answers=[Answer(1, 2, TEXT, -1)])), Example("a", strand(1, 2, answers=[Answer(1, 2, TEXT, -1)]))
     batch = pack([short, long, long], parts.composer, spaces={TEXT: 0}, tasks={"a": 0}, row_tokens=8)

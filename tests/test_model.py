@@ -122,6 +122,22 @@ def test_a_head_we_do_not_understand_is_refused():
         LanguageModel(Odd(t.LlamaConfig(**COMMON, intermediate_size=64)).eval(), vocabulary_size=120, new_tokens=5)
 
 
+def test_each_fold_has_a_table_behind_the_rows(model):
+    """As many as set_fold_content gives; prompts that are answered never read them."""
+    rows = model.rows()
+    assert model.input_rows(rows) is rows
+    content = np.random.default_rng(1).normal(size=(3, 5, 3)).astype(np.float32)
+    plain = {name: values.clone() for name, values in model.state_dict().items()}
+    model.set_fold_content(content)
+    table = model.input_rows(rows)
+    assert table.shape == (20, rows.shape[1]) and torch.equal(table[:5], rows)
+    for fold in range(3):
+        torch.testing.assert_close(table[5 * (1 + fold) : 5 * (2 + fold)], model.learned + model.projection(torch.from_numpy(content[fold])))
+    assert model.state_dict().keys() == plain.keys()
+    token = torch.tensor([[model.vocabulary_size + 5 * 2 + 4]])
+    torch.testing.assert_close(model.embed(token, table)[0, 0], table[14])
+
+
 def test_rows_may_be_a_projection_alone(model):
     model.project_only()
     assert torch.equal(model.rows(), model.projection(model.content)) and float(model.rows().abs().max()) > 0

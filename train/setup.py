@@ -22,7 +22,7 @@ import llmrec
 from llmrec.assets import folder_of
 from llmrec.bases import Base
 from llmrec.calibration import fit_temperature
-from llmrec.collaborative import collaborative_vectors
+from llmrec.collaborative import collaborative_vectors, vectors_of_others
 from llmrec.composer import Composer
 from llmrec.config import PhaseSettings, Settings
 from llmrec.content import Content, content_vectors, item_texts
@@ -96,11 +96,15 @@ def run(
     vocabulary = vocabulary_of(base, size=model.vocabulary_size)
     items = index.space(corpus.catalog.item_ids, vocabulary.size)
     composer = Composer(vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens))
+    fold_content = content_of_others(settings, corpus, index)
     bound = {name: OBJECTIVES[name].bind(timelines, seed=settings.seed) for name in templates}
     mixture = Mixture(
         bound, templates, composer, phase.tasks, batch_tokens=phase.batch_tokens // phase.accumulation, row_tokens=phase.row_tokens,
         languages=settings.data.languages, seed=settings.seed, tokens=phase.tokens, temperature=phase.balance_temperature if phase.balance == "temperature" else None,
+        codes=index.new_tokens if fold_content is not None else 0,
     )
+    if fold_content is not None:
+        model.set_fold_content(fold_content)
     model.to(accelerator.device)
     model.set_spaces(composer.spaces)
     objective = Objective(model, spaces=mixture.spaces, num_tasks=len(mixture.names), squared_error=phase.squared_error)
@@ -143,8 +147,8 @@ def check_isolation(model: LanguageModel, mixture: Mixture) -> None:
     training = model.training
     model.eval()
     with torch.no_grad():
-        mask = batch.mask()[row : row + 1]
-        before, after = (model.hidden(t, batch.positions[row : row + 1], mask) for t in (batch.tokens[row : row + 1], changed))
+        mask, rows = batch.mask()[row : row + 1], model.input_rows(model.rows())
+        before, after = (model.hidden(t, batch.positions[row : row + 1], mask, rows=rows) for t in (batch.tokens[row : row + 1], changed))
     model.train(training)
     moved = float((before - after)[0, ~others].abs().max())
     if moved > 1e-4 * float(before.abs().max()):
@@ -226,6 +230,20 @@ def new_index(settings: Settings, corpus: Corpus, base: Base, size: int) -> tupl
         company[index.codes[:, 0]] = found
         index = replace(index, vectors=company if index.vectors is None else np.hstack([index.vectors, company]))
     return index, content
+
+
+def content_of_others(settings: Settings, corpus: Corpus, index: ItemIndex) -> np.ndarray | None:
+    """(FOLDS, new_tokens, width): the index's vectors, with what events say of an item as the users of all other folds say it; None where the vectors hold no such thing, or hold that of another corpus."""
+    if not settings.content.collaborative or index.vectors is None:
+        return None
+    codes = index.codes[:, 0]
+    others = vectors_of_others(corpus, size=settings.content.collaborative, seed=settings.seed)
+    company = slice(index.vectors.shape[1] - others.shape[2], None)
+    if np.abs(collaborative_vectors(corpus, size=settings.content.collaborative, seed=settings.seed) - index.vectors[codes, company]).max(initial=0.0) > 1e-2:
+        return None
+    vectors = np.repeat(index.vectors[None], len(others), axis=0)
+    vectors[:, codes, company] = others
+    return vectors
 
 
 def corpus_texts(corpus: Corpus, prompts: Path) -> Iterator[str]:

@@ -228,7 +228,7 @@ class BoundQuestions(BoundTask):
         places, numbers = self._past(user, numbers, rng)
         events = [self.timelines.event(place) for place in places]
         trunk, ends = composer.trunk(template, events, learn=RATING if answered else None)
-        example = Example(self.task.name, trunk)
+        example = Example(self.task.name, trunk, fold=int(self.timelines.folds[user]))
         space = composer.space_for(self.task.space, template.language)
         head = len(composer.head(template))
         for number in numbers:
@@ -253,7 +253,7 @@ class BoundQuestions(BoundTask):
         """The train events up to place `last`, every rating among them an answer: branches would ask the same once more."""
         places = [place for place in range(self.timelines.span(user)[0], last + 1) if self.timelines.parts[place] == 0]
         trunk, _ = composer.trunk(template, [self.timelines.event(place) for place in places], learn=RATING)
-        return Example(self.task.name, trunk) if trunk.answers else None
+        return Example(self.task.name, trunk, fold=int(self.timelines.folds[user])) if trunk.answers else None
 
     def _past(self, user: int, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The places of a trunk, ascending where time counts, and which of the user's questions to ask behind it."""
