@@ -157,6 +157,8 @@ class Settings(Section):
     """CPU threads of each process; 0: its part of the machine's physical cores. A tiny model is no faster on several."""
     index: Literal["atomic", "semantic", "title"] = "atomic"
     """How items are coded."""
+    expectations: bool = False
+    """Whether rating and click questions are told what others' ratings let expect (item-based neighbours and matrix factors, fitted on train)."""
     tasks: Shares | None = None
     """Shares of the tasks in finetune; in short for finetune.tasks."""
     model: ModelSettings = ModelSettings()

@@ -28,6 +28,7 @@ from llmrec.config import PhaseSettings, Settings
 from llmrec.content import Content, content_vectors, item_texts
 from llmrec.encoders import sentence_vectors, token_embeddings
 from llmrec.exam import ASKED_AT_ONCE, Exam
+from llmrec.expectations import Expectations
 from llmrec.indexing import ItemIndex, Material, build_index
 from llmrec.interactions import TRAIN, VALID, Corpus
 from llmrec.launch import collect_seldom
@@ -95,7 +96,10 @@ def run(
     timelines = Timelines.of(corpus)
     vocabulary = vocabulary_of(base, size=model.vocabulary_size)
     items = index.space(corpus.catalog.item_ids, vocabulary.size)
-    composer = Composer(vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens))
+    expectations = Expectations.of(timelines, seed=settings.seed) if settings.expectations else None
+    composer = Composer(
+        vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens), expectations=expectations,
+    )
     fold_content = content_of_others(settings, corpus, index)
     bound = {name: OBJECTIVES[name].bind(timelines, seed=settings.seed) for name in templates}
     mixture = Mixture(

@@ -71,5 +71,5 @@ class UserItemBias(BiasedModel):
     def estimate(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         return self.biases(users, items)
 
-    def fold_in(self, given: Ratings, items: np.ndarray) -> np.ndarray:
-        return self.biases.mean + self.biases.of_new_users(given) + self.biases.item[items]
+    def fold_in(self, given: Ratings, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return self.biases.mean + self.biases.of_new_users(given)[users] + self.biases.item[items]

@@ -70,7 +70,7 @@ class Factorization(RatingModel):
         for regularisation in self.regularisations if len(valid) else self.regularisations[:1]:
             error, epoch, factors = self._descend(train, valid, regularisation)
             if error < least:
-                least, self.factors, self._regularisation = error, factors, regularisation
+                least, self.factors, self.regularisation = error, factors, regularisation
                 self.settings = {"regularisation": regularisation, "num_epochs": epoch}
         self._profiles = self._profile(self.factors)
 
@@ -124,7 +124,7 @@ class Factorization(RatingModel):
     def estimate(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         return self._estimate(self.factors, self._profiles, users, items)
 
-    def fold_in(self, given: Ratings, items: np.ndarray) -> np.ndarray:
+    def fold_in(self, given: Ratings, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         factors = self.factors
         user = np.zeros((given.shape[0], 1 + self.num_factors))  # bias, factors
         implicit = (_normalised(given) @ factors.implicit).astype(np.float64)
@@ -133,8 +133,8 @@ class Factorization(RatingModel):
             chosen = slice(ends[row] - given.user_counts[row], ends[row])
             rated = factors.item[given.items[chosen]].astype(np.float64)
             left = given.values[chosen] - factors.mean - factors.item_bias[given.items[chosen]] - rated @ implicit[row]
-            user[row] = ridge(np.column_stack([np.ones(len(rated)), rated]), left, self._regularisation * len(rated))
-        return factors.mean + factors.item_bias[items] + user[:, 0] + np.einsum("nf,nf->n", user[:, 1:] + implicit, factors.item[items])
+            user[row] = ridge(np.column_stack([np.ones(len(rated)), rated]), left, self.regularisation * len(rated))
+        return factors.mean + factors.item_bias[items] + user[users, 0] + np.einsum("nf,nf->n", (user[:, 1:] + implicit)[users], factors.item[items])
 
 
 class SVD(Factorization):

@@ -37,7 +37,7 @@ class RatingKNN(BiasedModel):
         tables = deviation_similarities(deviations, SHRINKAGES)
 
         def apply(settings: Mapping[str, float]) -> None:
-            self._num_neighbours, self._similarity = int(settings["num_neighbours"]), tables[settings["shrinkage"]]
+            self.num_neighbours, self.similarity = int(settings["num_neighbours"]), tables[settings["shrinkage"]]
 
         self.tune_on(valid, [{"num_neighbours": k, "shrinkage": shrinkage} for shrinkage, k in product(SHRINKAGES, NUM_NEIGHBOURS)], apply)
 
@@ -45,19 +45,23 @@ class RatingKNN(BiasedModel):
         chunks = [slice(start, start + REQUESTS) for start in range(0, len(items), REQUESTS)]
         return self.biases(users, items) + np.concatenate([np.empty(0), *(self._neighbourhood(items[chunk], self._deviations[users[chunk]]) for chunk in chunks)])
 
-    def fold_in(self, given: Ratings, items: np.ndarray) -> np.ndarray:
-        return self.answer(np.full(len(items), -1), items, given)
+    def fold_in(self, given: Ratings, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return self._of_history(self.biases.of_new_users(given), given, users, items)
 
     def answer(self, users: np.ndarray, items: np.ndarray, given: Ratings) -> np.ndarray:
         user = np.where(users >= 0, self.biases.user[users], self.biases.of_new_users(given))
-        deviations = given.matrix(given.values - self.biases.mean - user[given.users] - self.biases.item[given.items])
-        return self.biases.mean + user + self.biases.item[items] + self._neighbourhood(items, deviations)
+        return self._of_history(user, given, np.arange(len(items)), items)
+
+    def _of_history(self, bias: np.ndarray, given: Ratings, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """(n,) as in `fold_in`; bias: (users of `given`,)."""
+        deviations = given.matrix(given.values - self.biases.mean - bias[given.users] - self.biases.item[given.items])
+        return self.biases.mean + bias[users] + self.biases.item[items] + self._neighbourhood(items, deviations[users])
 
     def _neighbourhood(self, items: np.ndarray, deviations: sp.csr_array) -> np.ndarray:
         """(n,) the weighted mean deviations; items (n,), deviations (n, all items). 0 where no neighbour was rated."""
         rated = deviations.copy()
         rated.data = np.ones_like(rated.data)
-        weights = nearest(self._similarity[items].multiply(rated).tocsr(), self._num_neighbours)
+        weights = nearest(self.similarity[items].multiply(rated).tocsr(), self.num_neighbours)
         total = np.asarray(weights.sum(axis=1)).ravel()
         return np.asarray(weights.multiply(deviations).sum(axis=1)).ravel() / np.where(total > 0, total, 1)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -85,8 +86,8 @@ class RatingModel(Baseline):
         """(n,) the unclipped estimates for pairs of a user number and a catalogue row."""
 
     @abstractmethod
-    def fold_in(self, given: Ratings, items: np.ndarray) -> np.ndarray:
-        """(n,) the unclipped estimates of `items` (n,) for n users without parameters, who gave the ratings `given`."""
+    def fold_in(self, given: Ratings, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """(n,) the unclipped estimates for pairs of a user number of `given` and a catalogue row; the users of `given` have no parameters, all that is known of them are these ratings."""
 
     def _fit(self, timelines: Timelines) -> None:
         train, valid = Ratings.of(timelines, TRAIN), Ratings.of(timelines, VALID)
@@ -97,6 +98,13 @@ class RatingModel(Baseline):
         known = train.user_counts > 0
         self.user_rows = {user_id: row for row, user_id in enumerate(timelines.user_ids) if known[row]}
         self._learn(train, valid)
+
+    def fit_ratings(self, train: Ratings, valid: Ratings, scale: Sequence[float], *, seed: int = 0) -> Self:
+        """Learns from ratings alone, for the estimates of `fold_in`, and returns itself. scale: its lowest and highest value bound an estimate."""
+        self.seed, self.settings = seed, {}
+        self.low, self.high = float(min(scale)), float(max(scale))
+        self._learn(train, valid)
+        return self
 
     def _answer(self, requests: Sequence[Request]) -> Iterator[Prediction]:
         for start in range(0, len(requests), REQUESTS):
@@ -114,7 +122,7 @@ class RatingModel(Baseline):
         values = np.empty(len(items))
         values[known] = self.estimate(users[known], items[known])
         if len(unknown):
-            values[unknown] = self.fold_in(given.of_users(unknown), items[unknown])
+            values[unknown] = self.fold_in(given.of_users(unknown), np.arange(len(unknown)), items[unknown])
         return values
 
     def clip(self, values: np.ndarray) -> np.ndarray:

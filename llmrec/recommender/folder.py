@@ -19,6 +19,7 @@ from llmrec.assets import folder_of
 from llmrec.bases import Base, load_base, load_lm, start_and_end
 from llmrec.composer import MAX_ANSWER_TOKENS, Composer
 from llmrec.content import Content
+from llmrec.expectations import Expectations
 from llmrec.indexing import ItemIndex, Material, build_index
 from llmrec.interactions import Catalog, Corpus
 from llmrec.model import LanguageModel
@@ -80,7 +81,8 @@ def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[P
     vocabulary = Vocabulary.load(layout.folder, size=about["vocabulary_size"], start=about["start"], end=about["end"])
     model = LanguageModel(_load_plain(layout, about), vocabulary_size=vocabulary.size, new_tokens=index.new_tokens)
     items = index.space(catalog.item_ids, vocabulary.size)
-    composer = Composer(vocabulary, catalog, items, rating_scale=about["rating_scale"], max_prompt_tokens=about["max_prompt_tokens"])
+    expectations = Expectations.load(layout.folder, catalog.rows)
+    composer = Composer(vocabulary, catalog, items, rating_scale=about["rating_scale"], max_prompt_tokens=about["max_prompt_tokens"], expectations=expectations)
     return model, composer, {name: load_task_templates(layout.prompts, name) for name in about["tasks"]}, about
 
 
@@ -114,6 +116,8 @@ def save_recommender(
     save_file(rows, layout.rows)
     index.save(folder)
     composer.catalog.save(layout.catalog)
+    if composer.expectations is not None:
+        composer.expectations.save(folder)
     if content is not None:
         layout.content.mkdir()
         content.save(layout.content)
