@@ -55,15 +55,18 @@ def losses(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("index", "launcher"), [("atomic", ACCELERATE), ("semantic", PLAIN), ("title", PLAIN)])
-def test_a_corpus_becomes_answers(corpus, tmp_path, index, launcher):
+@pytest.mark.parametrize(
+    ("index", "launcher", "more"), [("atomic", ACCELERATE, ()), ("semantic", PLAIN, ()), ("title", PLAIN, ()), ("atomic", PLAIN, ("content.collaborative=4", "expectations=true"))],
+)
+def test_a_corpus_becomes_answers(corpus, tmp_path, index, launcher, more):
     base, model = tmp_path / "base", tmp_path / "model"
-    shared = ["--config", "tiny", *FAST, f"data.corpus={corpus}", f"index={index}"]
+    shared = ["--config", "tiny", *FAST, f"data.corpus={corpus}", f"index={index}", *more]
     done = run(launcher, "train.pretrain", *shared, f"output={base}", "pretrain.max_steps=10")
     assert json.loads(done.stdout) == {"output": str(base), "steps": 10, "valid": {"next_item/ndcg@10": 0.0}}  # nothing new is left to choose once a user's seen items are out
     assert (base / "config.json").is_file() and list(base.glob("*.safetensors"))
     run(launcher, "train.finetune", *shared, f"model.base={base}", f"output={model}", "finetune.max_steps=10")
     assert (model / "adapter_config.json").is_file() and (model / "adapter_model.safetensors").is_file() and (model / "prompts" / "rating.yaml").is_file()
+    assert (model / "expectations.json").is_file() == ("expectations=true" in more)
     assert json.loads((model / "recommender.json").read_text())["index"] == index and sorted(path.name for path in tmp_path.iterdir()) == ["base", "model"]
     asked = [{"id": "a", "history": ["i1", "i3"], "k": 30}, {"id": "b", "task": "rating", "item_id": "i2"}, {"id": "c", "task": "search", "query": "quiet", "k": 2}, {"id": "d", "task": "click", "item_id": "i2"}]
     done = run(PLAIN, "llmrec.generate", model, stdin="".join(json.dumps(request) + "\n" for request in asked))

@@ -1,12 +1,19 @@
-"""What is prepared around the loop: here, how sure the finished model is of its answers."""
+"""What is prepared around the loop: what the item rows may tell whom, and how sure the finished model is of its answers."""
+
+from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
+from llmrec.collaborative import collaborative_vectors, vectors_of_others
+from llmrec.config import Settings
+from llmrec.indexing import Material, build_index
+from llmrec.interactions import FOLDS
 from llmrec.recommender import Recommender
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
-from train.setup import fitted_temperatures
+from train.setup import content_of_others, fitted_temperatures
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
@@ -24,3 +31,22 @@ def test_the_fitted_temperature_makes_the_valid_answers_more_probable(toy_parts,
     fitted = fitted_temperatures(Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates), timelines, 0, limit=100)
     assert fitted.keys() == {"click"}
     assert fitted["click"] > 1.5 and loss(fitted) < loss({}) - 0.1  # an untrained model is far too sure
+
+
+def test_each_fold_reads_the_content_of_items_and_the_company_that_others_see(toy_corpus, toy_vocabulary):
+    content = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    index = build_index("atomic", Material(toy_corpus.catalog.titles, content, toy_vocabulary, 0))
+    codes, seed = index.codes[:, 0], 5
+    company = collaborative_vectors(toy_corpus, size=4, seed=seed)
+    whole = np.empty((12, 3 + company.shape[1]), dtype=np.float32)
+    whole[codes] = np.hstack([content, company])
+    settings = Settings(data={"corpus": "unused"}, output="unused", seed=seed, content={"collaborative": 4})
+    found = content_of_others(settings, toy_corpus, replace(index, vectors=whole))
+    others = vectors_of_others(toy_corpus, size=4, seed=seed)
+    assert found.shape == (FOLDS, *whole.shape)
+    for fold in range(FOLDS):
+        np.testing.assert_array_equal(found[fold][codes], np.hstack([content, others[fold]]))
+    # A base that learned from another log has other vectors: those of this one would not be in their coordinates.
+    fewer = replace(toy_corpus, interactions=replace(toy_corpus.interactions, frame=toy_corpus.interactions.frame.filter(pl.col("user_id") < "u2")))
+    assert content_of_others(settings, fewer, replace(index, vectors=whole)) is None
+    assert content_of_others(settings.model_copy(update={"content": settings.content.model_copy(update={"collaborative": 0})}), toy_corpus, replace(index, vectors=whole)) is None
