@@ -4,8 +4,7 @@ Separate from the baselines that compute them, so that a language model reads wh
 
     a history of ratings, an item  -neighbours, factors->  3.7, 4.1  -grades->  "r", "u"
 
-A grade is a letter, "a" for the lowest 26th of all expectations to "z" for the highest: a single token of any vocabulary, where a number is several,
-and each of them met as often in training, however narrow the part of the scale that ratings use.
+A grade is a letter, "a" for the lowest 26th of the scale to "z" for the highest: a single token of any vocabulary, where a number is several.
 In training nobody's rating may stand behind the grade beside the question that asks for it, so each user's grades come from models fitted without that user's fold.
 """
 
@@ -30,8 +29,6 @@ from llmrec.timelines import Timelines
 
 FORMAT = 1
 GRADES = string.ascii_lowercase
-ASKED = 20_000
-"""Expectations of train's own ratings from which the grades are cut."""
 
 
 class _Factors(SVD):
@@ -44,12 +41,12 @@ class _Factors(SVD):
 class Expectations:
     """Two specialists fitted on train: item-based neighbours, and factors whose user side is the ridge regression of a history.
 
-    edges: (2, grades - 1) float64, where one grade of each specialist ends and the next begins.   rows: item id -> catalogue row.   folds: user id -> the expectations fitted without that user; empty in a finished model.
+    scale: the lowest and the highest rating.   rows: item id -> catalogue row.   folds: user id -> the expectations fitted without that user; empty in a finished model.
     """
 
     neighbours: RatingKNN
     factors: SVD
-    edges: np.ndarray
+    scale: tuple[float, float]
     rows: Mapping[str, int]
     folds: Mapping[str, Expectations] = field(default_factory=dict)
 
@@ -61,19 +58,16 @@ class Expectations:
         if not len(train) or len(corpus.rating_scale) < 2:
             raise ValueError(f"expectations=true needs ratings in train and a scale of at least two values; corpus {corpus.name!r} has none: set expectations=false")
 
+        scale = (float(min(corpus.rating_scale)), float(max(corpus.rating_scale)))
+
         def fit(kept: np.ndarray) -> Expectations:
-            neighbours, factors = (model.fit_ratings(_of_users(train, kept), _of_users(valid, kept), corpus.rating_scale, seed=seed) for model in (RatingKNN(), _Factors()))
+            neighbours, factors = (model.fit_ratings(_of_users(train, kept), _of_users(valid, kept), scale, seed=seed) for model in (RatingKNN(), _Factors()))
             neighbours.similarity = neighbours.similarity.astype(np.float32)  # as it is stored
-            return cls(neighbours, factors, np.zeros((2, len(GRADES) - 1)), corpus.catalog.rows)
+            return cls(neighbours, factors, scale, corpus.catalog.rows)
 
         fold = timelines.folds
         parts = [fit(fold != number) for number in range(FOLDS)]
-        asked = np.isin(np.arange(len(train)), np.random.default_rng([seed, 11]).permutation(len(train))[: min(ASKED, len(train) // 4)])  # as in training: some are asked about, the others are the history
-        of_part = [fold[train.users] == number for number in range(FOLDS)]
-        estimates = [part._estimates(_where(train, own & ~asked), train.users[own & asked], train.items[own & asked]) for part, own in zip(parts, of_part)]
-        edges = np.ascontiguousarray(np.quantile(np.concatenate(estimates), np.arange(1, len(GRADES)) / len(GRADES), axis=0).T)
-        whole, *parts = (replace(found, edges=edges) for found in (fit(np.ones(len(fold), dtype=bool)), *parts))
-        return replace(whole, folds={user_id: parts[number] for user_id, number in zip(timelines.user_ids, fold)})
+        return replace(fit(np.ones(len(fold), dtype=bool)), folds={user_id: parts[number] for user_id, number in zip(timelines.user_ids, fold)})
 
     def for_training(self, user_id: str) -> Expectations:
         """Those fitted without this user."""
@@ -84,24 +78,21 @@ class Expectations:
         rated = [(user, self.rows[event.item_id], event.rating) for user, events in enumerate(histories) for event in events if event.rating is not None and event.item_id in self.rows]
         owners, known, values = np.array(rated, dtype=np.float64).reshape(-1, 3).T
         given = Ratings(owners.astype(np.int64), known.astype(np.int64), values, (len(histories), len(self.rows)))
-        estimates = self._estimates(given, users, items)
-        grades = np.stack([np.searchsorted(edges, column) for edges, column in zip(self.edges, estimates.T)], axis=1)
+        estimates = np.stack([model.fold_in(given, users, items) for model in (self.neighbours, self.factors)], axis=1)
+        low, high = self.scale
+        grades = np.clip(len(GRADES) * (estimates - low) / (high - low), 0, len(GRADES) - 1).astype(np.int64)
         return ["".join(GRADES[grade] for grade in pair) for pair in grades]
-
-    def _estimates(self, given: Ratings, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """(n, 2) the ratings to expect, by neighbours and by factors."""
-        return np.stack([model.fold_in(given, users, items) for model in (self.neighbours, self.factors)], axis=1)
 
     def save(self, folder: Path) -> None:
         """Writes expectations.safetensors and expectations.json into an existing folder."""
         biases, similarity, factors = self.neighbours.biases, self.neighbours.similarity, self.factors.factors
         arrays = {
             "item_bias": biases.item, "similarity": similarity.data, "similar": similarity.indices.astype(np.int32), "starts": similarity.indptr.astype(np.int64),
-            "factor_bias": factors.item_bias, "factors": factors.item, "edges": self.edges,
+            "factor_bias": factors.item_bias, "factors": factors.item,
         }
         save_file(arrays, folder / "expectations.safetensors")
         record = {
-            "format": FORMAT, "mean": biases.mean, "regularisation_user": biases.regularisation_user, "num_neighbours": self.neighbours.num_neighbours,
+            "format": FORMAT, "scale": self.scale, "mean": biases.mean, "regularisation_user": biases.regularisation_user, "num_neighbours": self.neighbours.num_neighbours,
             "factor_mean": factors.mean, "factor_regularisation": self.factors.regularisation,
         }
         (folder / "expectations.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
@@ -125,14 +116,10 @@ class Expectations:
         nobody = np.zeros((0, item.shape[1]), np.float32)
         factors.factors = Factors(record["factor_mean"], np.zeros(0, np.float32), arrays["factor_bias"], nobody, item, np.zeros_like(item))
         factors.regularisation = record["factor_regularisation"]
-        return cls(neighbours, factors, arrays["edges"], rows)
+        return cls(neighbours, factors, tuple(record["scale"]), rows)
 
 
 def _of_users(ratings: Ratings, chosen: np.ndarray) -> Ratings:
     """The ratings of these users, who keep their numbers. chosen: (users,) bool."""
-    return _where(ratings, chosen[ratings.users])
-
-
-def _where(ratings: Ratings, kept: np.ndarray) -> Ratings:
-    """Some of the ratings. kept: (ratings,) bool."""
+    kept = chosen[ratings.users]
     return Ratings(ratings.users[kept], ratings.items[kept], ratings.values[kept], ratings.shape)
