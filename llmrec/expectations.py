@@ -51,8 +51,8 @@ class Expectations:
     folds: Mapping[str, Expectations] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, timelines: Timelines, *, seed: int = 0) -> Expectations:
-        """Fitted on train, with settings chosen on valid. Raises ValueError for a corpus without ratings in train."""
+    def of(cls, timelines: Timelines, *, seed: int = 0, for_training: bool = True) -> Expectations:
+        """Fitted on train, with settings chosen on valid; for training also without each fold of users. Raises ValueError for a corpus without ratings in train."""
         corpus = timelines.corpus
         train, valid = (Ratings.of(timelines, part) for part in (TRAIN, VALID))
         if not len(train) or len(corpus.rating_scale) < 2:
@@ -66,8 +66,11 @@ class Expectations:
             return cls(neighbours, factors, scale, corpus.catalog.rows)
 
         fold = timelines.folds
+        whole = fit(np.ones(len(fold), dtype=bool))
+        if not for_training:
+            return whole
         parts = [fit(fold != number) for number in range(FOLDS)]
-        return replace(fit(np.ones(len(fold), dtype=bool)), folds={user_id: parts[number] for user_id, number in zip(timelines.user_ids, fold)})
+        return replace(whole, folds={user_id: parts[number] for user_id, number in zip(timelines.user_ids, fold)})
 
     def for_training(self, user_id: str) -> Expectations:
         """Those fitted without this user."""

@@ -23,6 +23,7 @@ from llmrec.audit.finding import ERROR, Audit, Finding
 from llmrec.audit.log import MIN_REVIEW_CHARACTERS, MIN_TITLE_CHARACTERS
 from llmrec.collaborative import STATISTICS, collaborative_vectors
 from llmrec.content import Content, item_texts, text_terms
+from llmrec.expectations import Expectations
 from llmrec.indexing.index import ItemIndex
 from llmrec.indexing.semantic import LEVELS
 from llmrec.interactions import PARTS, TRAIN, VALID, Corpus, sha256
@@ -40,7 +41,7 @@ PROMPT_TEXTS = ("preamble", "event", "question")
 class ModelFolder:
     """What a model folder says of how it was made.
 
-    card: recommender.json.   item_ids: of its catalogue, in order.   content: its content vectors, None where it has none.
+    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations: its content vectors and what it tells of others' ratings, None where it has none.
     pieces: the tokenizer's plain pieces, "▁" for a space.   prompts: the words of its prompt files.
     """
 
@@ -50,6 +51,7 @@ class ModelFolder:
     content: Content | None = None
     pieces: Sequence[str] = ()
     prompts: Sequence[str] = ()
+    expectations: Expectations | None = None
 
     @classmethod
     def load(cls, folder: Path) -> ModelFolder:
@@ -57,13 +59,15 @@ class ModelFolder:
         folder = Path(folder)
         tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
         prompts = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((folder / "prompts").glob("*.yaml"))]
+        item_ids = pl.read_parquet(folder / "catalog.parquet", columns=["item_id"])["item_id"].to_list()
         return cls(
             card=json.loads((folder / "recommender.json").read_text(encoding="utf-8")),
-            item_ids=pl.read_parquet(folder / "catalog.parquet", columns=["item_id"])["item_id"].to_list(),
+            item_ids=item_ids,
             index=ItemIndex.load(folder),
             content=Content.load(folder / "content") if (folder / "content").is_dir() else None,
             pieces=tuple(_pieces(tokenizer)),
             prompts=tuple(str(entry[name]) for entries in prompts for entry in entries for name in PROMPT_TEXTS if entry.get(name)),
+            expectations=Expectations.load(folder, {item_id: row for row, item_id in enumerate(item_ids)}),
         )
 
 
@@ -181,6 +185,19 @@ def codes_of_other_content(subject: Subject) -> Finding | None:
     return Finding.of("codes_of_other_content", ERROR, count if count > (1 - FITTING_CODES) * len(index) else 0, sentence)
 
 
+def expectations_of_held_out(subject: Subject) -> Finding | None:
+    """What questions are told of others' ratings follows from train: both specialists are fitted again."""
+    kept = subject.model.expectations
+    if kept is None or not subject.same_items:
+        return None
+    again = Expectations.of(Timelines.of(subject.corpus), seed=int(subject.model.card.get("seed", 0)), for_training=False)
+    low, high = kept.scale
+    # A hundredth of the scale: the last digits differ between machines, a rating more or less moves an item by far more.
+    moved = np.abs(kept.neighbours.biases.item - again.neighbours.biases.item) > (high - low) / 100
+    moved |= np.abs(kept.factors.factors.item_bias - again.factors.factors.item_bias) > (high - low) / 100
+    return Finding.of("expectations_of_held_out", ERROR, int(moved.sum()), "items have other expectations than train's ratings give: they were fitted on something else")
+
+
 def codes_in_file_order(subject: Subject) -> Finding | None:
     """Among items that share all but their last code, that code does not follow the first appearance in the log (for atomic codes: among all items).
 
@@ -229,7 +246,7 @@ def prompt_of_held_out(subject: Subject) -> Finding | None:
 
 
 MODEL_CHECKS: tuple[Callable[[Subject], Finding | None], ...] = (
-    other_data, chosen_on, content_of_held_out, codes_of_other_content, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
+    other_data, chosen_on, content_of_held_out, codes_of_other_content, expectations_of_held_out, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
 )
 
 

@@ -10,10 +10,12 @@ import pytest
 from llmrec.audit.models import MODEL_CHECKS, ModelFolder, audit_model, foreign_answers, model_hash, popularity_of_all
 from llmrec.collaborative import STATISTICS, collaborative_vectors
 from llmrec.exam import Exam, save_predictions
+from llmrec.expectations import Expectations
 from llmrec.indexing import ItemIndex
 from llmrec.interactions import Catalog
 from llmrec.predictions import Prediction
 from llmrec.tasks import TASKS
+from llmrec.timelines import Timelines
 
 
 def kinds(model, corpus):
@@ -63,6 +65,14 @@ def test_what_events_say_of_an_item_must_be_what_train_says(model, corpus, all_t
 
     assert kinds(with_company(corpus), corpus) == {}
     assert set(kinds(with_company(all_train(corpus)), corpus)) == {"codes_of_other_content"}
+
+
+def test_what_is_expected_must_be_what_train_lets_expect(model, corpus, all_train):
+    def with_expectations(source):
+        return replace(model, expectations=Expectations.of(Timelines.of(source), for_training=False))
+
+    assert kinds(with_expectations(corpus), corpus) == {}
+    assert kinds(with_expectations(all_train(corpus)), corpus)["expectations_of_held_out"].count > 10
 
 
 @pytest.mark.parametrize("scheme", ["atomic", "semantic"])
@@ -171,7 +181,7 @@ def test_the_hash_of_a_model_is_of_what_it_answers_with(tmp_path):
 
 def test_every_check_is_planted():
     assert [check.__name__ for check in MODEL_CHECKS] == [
-        "other_data", "chosen_on", "content_of_held_out", "codes_of_other_content", "codes_in_file_order", "tokenizer_of_held_out", "prompt_of_held_out",
+        "other_data", "chosen_on", "content_of_held_out", "codes_of_other_content", "expectations_of_held_out", "codes_in_file_order", "tokenizer_of_held_out", "prompt_of_held_out",
     ]
 
 
