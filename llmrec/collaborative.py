@@ -38,7 +38,7 @@ def collaborative_vectors(corpus: Corpus, *, size: int, seed: int = 0) -> np.nda
 def vectors_of_others(corpus: Corpus, *, size: int, seed: int = 0) -> np.ndarray:
     """(FOLDS, items, width + STATISTICS) float32: the collaborative vectors that all users but those of one fold make, in the coordinates of `collaborative_vectors`.
 
-    A user in training who is shown the vectors of the other folds is shown nothing that came from the very event that is asked about.
+    A user in training who is shown the vectors of the other folds is shown nothing that the very event asked about has made; the coordinates alone are those of all events.
     """
     meetings = _Meetings.of(corpus)
     basis = meetings.basis(size, seed)

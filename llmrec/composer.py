@@ -113,6 +113,7 @@ class Composer:
 
     spaces: every answer space by name: the catalogue, the rating scale, yes/no per language, free text.
     max_prompt_tokens: a history is cut to its newest whole events that fit.
+    expectations: what the questions of templates that hold {expected} are told; None: nothing.
     """
 
     def __init__(self, vocabulary: Vocabulary, catalog: Catalog, items: AnswerSpace, *, rating_scale: Sequence[float] = (), max_prompt_tokens: int = 512, expectations: Expected | None = None):

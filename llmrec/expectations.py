@@ -52,12 +52,14 @@ class Expectations:
 
     @classmethod
     def of(cls, timelines: Timelines, *, seed: int = 0, for_training: bool = True) -> Expectations:
-        """Fitted on train, with settings chosen on valid; for training also without each fold of users. Raises ValueError for a corpus without ratings in train."""
+        """Fitted on train, with settings chosen on valid; for training also without each fold of users. Raises ValueError for a corpus without ratings in train, or with those of a single fold."""
         corpus = timelines.corpus
         train, valid = (Ratings.of(timelines, part) for part in (TRAIN, VALID))
         if not len(train) or len(corpus.rating_scale) < 2:
             raise ValueError(f"expectations=true needs ratings in train and a scale of at least two values; corpus {corpus.name!r} has none: set expectations=false")
-
+        fold = timelines.folds
+        if for_training and len(np.unique(fold[train.users])) < 2:
+            raise ValueError(f"expectations=true needs ratings by users of at least two folds, to tell each what the others say; corpus {corpus.name!r} has too few users: set expectations=false")
         scale = (float(min(corpus.rating_scale)), float(max(corpus.rating_scale)))
 
         def fit(kept: np.ndarray) -> Expectations:
@@ -65,7 +67,6 @@ class Expectations:
             neighbours.similarity = neighbours.similarity.astype(np.float32)  # as it is stored
             return cls(neighbours, factors, scale, corpus.catalog.rows)
 
-        fold = timelines.folds
         whole = fit(np.ones(len(fold), dtype=bool))
         if not for_training:
             return whole

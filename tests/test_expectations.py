@@ -96,6 +96,9 @@ def test_a_corpus_without_ratings_is_refused(tastes):
     bare = replace(corpus, interactions=replace(corpus.interactions, frame=corpus.interactions.frame.with_columns(rating=pl.lit(None, pl.Float64))), rating_scale=())
     with pytest.raises(ValueError, match="expectations=true needs ratings in train"):
         Expectations.of(Timelines.of(bare))
+    alone = replace(corpus, interactions=replace(corpus.interactions, frame=corpus.interactions.frame.filter(pl.col("user_id") == "u3")))
+    with pytest.raises(ValueError, match="users of at least two folds"):
+        Expectations.of(Timelines.of(alone))
 
 
 @pytest.mark.parametrize("temporal", [True, False])

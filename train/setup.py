@@ -240,13 +240,15 @@ def content_of_others(settings: Settings, corpus: Corpus, index: ItemIndex) -> n
     """(FOLDS, new_tokens, width): the index's vectors, with what events say of an item as the users of all other folds say it; None where the vectors hold no such thing, or hold that of another corpus."""
     if not settings.content.collaborative or index.vectors is None:
         return None
-    codes = index.codes[:, 0]
-    others = vectors_of_others(corpus, size=settings.content.collaborative, seed=settings.seed)
-    company = slice(index.vectors.shape[1] - others.shape[2], None)
-    if np.abs(collaborative_vectors(corpus, size=settings.content.collaborative, seed=settings.seed) - index.vectors[codes, company]).max(initial=0.0) > 1e-2:
+    known = collaborative_vectors(corpus, size=settings.content.collaborative, seed=settings.seed)
+    codes, width = index.codes[:, 0], known.shape[1]
+    carried = index.vectors[codes, -width:] if index.scheme == "atomic" else None
+    if carried is None or carried.shape != known.shape or np.abs(carried - known).max(initial=0.0) > 1e-2:
+        log.info("item vectors are read as they are: they hold no company of this corpus, in %d dimensions, that could be made without a fold of users", settings.content.collaborative)
         return None
+    others = vectors_of_others(corpus, size=settings.content.collaborative, seed=settings.seed)
     vectors = np.repeat(index.vectors[None], len(others), axis=0)
-    vectors[:, codes, company] = others
+    vectors[:, codes, -width:] = others
     return vectors
 
 

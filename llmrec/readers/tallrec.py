@@ -110,7 +110,7 @@ def _logs_of_others(ratings: pl.LazyFrame, asked: pl.DataFrame) -> pl.LazyFrame:
     """The logs of all users but those asked about (user_id), as train events with their own labels."""
     label = (pl.col("rating").cast(pl.Float64) > LIKED_ABOVE).cast(pl.Int64)
     return (
-        ratings.join(asked.lazy().unique(), on="user_id", how="anti", maintain_order="left").sort("user_id", "timestamp", maintain_order=True)
+        ratings.join(asked.lazy().unique(), on="user_id", how="anti", maintain_order="left").sort("user_id", pl.col("timestamp").cast(pl.Float64), maintain_order=True)
         .select(
             pl.format("{}/others", "user_id").alias("user_id"), "item_id", part=pl.lit(TRAIN), order=pl.int_range(pl.len()).over("user_id"),
             rating=label.cast(pl.Float64), click=label, event=pl.when(label == 1).then(pl.lit("like")).otherwise(pl.lit("dislike")),

@@ -49,4 +49,8 @@ def test_each_fold_reads_the_content_of_items_and_the_company_that_others_see(to
     # A base that learned from another log has other vectors: those of this one would not be in their coordinates.
     fewer = replace(toy_corpus, interactions=replace(toy_corpus.interactions, frame=toy_corpus.interactions.frame.filter(pl.col("user_id") < "u2")))
     assert content_of_others(settings, fewer, replace(index, vectors=whole)) is None
+    # Vectors of content alone, narrower than company would be; codes that several items share.
+    assert content_of_others(settings, toy_corpus, replace(index, vectors=whole[:, :3])) is None
+    semantic = build_index("semantic", Material(toy_corpus.catalog.titles, content, toy_vocabulary, 0))
+    assert content_of_others(settings, toy_corpus, semantic) is None
     assert content_of_others(settings.model_copy(update={"content": settings.content.model_copy(update={"collaborative": 0})}), toy_corpus, replace(index, vectors=whole)) is None
