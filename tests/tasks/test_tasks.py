@@ -1,6 +1,6 @@
 """The contract of every task of the table: what is asked about held-out events, what is trained, and that neither tells the other's answers.
 
-Three corpora: the toy one, a simulated world with impressions, purchases and reviews, and the toy one as a set, whose parts were drawn without time.
+Three corpora: the toy one and those of conftest.
 """
 
 import zlib
@@ -17,39 +17,14 @@ from llmrec.assets import folder_of
 from llmrec.composer import YES_NO, Composer
 from llmrec.evidence import clean, sentences
 from llmrec.indexing import Material, build_index
-from llmrec.interactions import Catalog, Corpus, write_manifest
-from llmrec.readers import READERS
-from llmrec.readers.ingest import IngestSettings, assemble
-from llmrec.readers.ingest import clean as clean_rows
-from llmrec.splits import SplitSettings, split_files
-from llmrec.tasks import OBJECTIVES, TASKS, find_task
+from llmrec.interactions import Corpus
+from llmrec.tasks import TASKS
 from llmrec.tasks.task import QuestionTask
 from llmrec.templates import load_templates
 from llmrec.timelines import Timelines, binary_questions
 
 SEED = 0
 UNITS = 12
-
-
-@pytest.fixture(scope="session")
-def simulated(tmp_path_factory) -> Corpus:
-    folder = tmp_path_factory.mktemp("simulated")
-    raw = READERS["simulation"](folder / "world", users="40", items="90", days="60", seed="1")
-    (folder / "work").mkdir()
-    cleaned = clean_rows(raw, folder / "work", IngestSettings())
-    split = split_files(cleaned.files, SplitSettings(), ordering=cleaned.ordering, positive=cleaned.is_positive)
-    write_manifest(folder, assemble(cleaned, folder, split=split))
-    return Corpus.load(folder)
-
-
-@pytest.fixture(scope="session")
-def drawn(toy_corpus) -> Corpus:
-    """The toy corpus as folds drawn at random: any of a user's events may be held out."""
-    rng = np.random.default_rng(0)
-    parts = rng.choice(["train", "valid", "test"], len(toy_corpus.interactions), p=[0.7, 0.1, 0.2])
-    # One event of each item a user has: a second one in train would not be held out.
-    frame = toy_corpus.interactions.frame.with_columns(part=pl.Series(parts)).unique(["user_id", "item_id"], keep="first", maintain_order=True)
-    return replace(toy_corpus, interactions=replace(toy_corpus.interactions, frame=frame), split={"rule": "given", "temporal": False})
 
 
 @pytest.fixture(params=["toy_corpus", "simulated", "drawn"])
@@ -344,71 +319,3 @@ def test_a_user_s_own_words_are_asked_as_they_were_typed(simulated):
     queries = simulated.interactions.frame["query"]
     assert own and all(h.request.query == queries[h.row] for h in own)
     assert all(queries[h.row] is None for h in asked if h.tags["query"] != "own")
-
-
-# --- what a corpus lacks -------------------------------------------------------------------------------------------------------
-
-
-def lacking(corpus, *columns, titles=True, attributes=True, **fields):
-    catalog = corpus.catalog.frame
-    catalog = catalog if attributes else catalog.select("item_id", "title")
-    catalog = catalog if titles else catalog.with_columns(title=pl.lit(""))
-    log = replace(corpus.interactions, frame=corpus.interactions.frame.drop(columns))
-    return replace(corpus, interactions=log, catalog=Catalog(catalog), **fields)
-
-
-@pytest.mark.parametrize(("name", "change", "told"), [
-    ("rating", lambda c: lacking(c, "rating"), "task 'rating' needs ratings in train"),
-    ("rating", lambda c: lacking(c, rating_scale=(3.0,)), "a scale of at least two values"),
-    ("click", lambda c: lacking(c, like_threshold=None), "--like THRESHOLD"),
-    ("click", lambda c: lacking(c, "rating"), "impressions or a 0/1 column 'click'"),
-    ("purchase", lambda c: c, "task 'purchase' needs a 0/1 column 'purchase'"),
-    ("search", lambda c: lacking(c, titles=False, attributes=False), "search needs queries"),
-    ("explanation", lambda c: lacking(c, "review", "summary", attributes=False), "needs reviews, summaries or item attributes"),
-    ("review_summary", lambda c: lacking(c, "summary"), "the columns 'review' and 'summary'"),
-    ("next_item", lambda c: replace(c, interactions=replace(c.interactions, positive=("purchase",))), "positive events in train"),
-    ("ranking", lambda c: replace(c, interactions=replace(c.interactions, positive=("purchase",))), "task 'ranking' needs positive events"),
-])
-def test_a_task_says_what_the_corpus_lacks(toy_corpus, name, change, told):
-    assert told in TASKS[name].reason_absent(change(toy_corpus))
-
-
-def test_what_only_held_out_rows_have_does_not_count(toy_corpus):
-    frame = toy_corpus.interactions.frame
-    for column, name in (("rating", "rating"), ("review", "review_summary")):
-        held = frame.with_columns(pl.when(pl.col("part") != "train").then(column).alias(column))
-        assert TASKS[name].reason_absent(replace(toy_corpus, interactions=replace(toy_corpus.interactions, frame=held))) is not None
-
-
-def test_the_simulated_world_offers_every_task(simulated):
-    assert [name for name, task in TASKS.items() if task.reason_absent(simulated) is not None] == []
-
-
-def test_explanations_without_reviews_are_made_from_history_and_catalogue(toy_corpus):
-    bare = lacking(toy_corpus, "review", "summary")
-    asked = TASKS["explanation"].held_out(Timelines.of(bare), "test", SEED)
-    titles = dict(zip(bare.catalog.item_ids, bare.catalog.titles))
-    assert len(asked) == 24
-    for h in asked:
-        seen = {titles[event.item_id] for event in h.request.history}
-        named = {title for title in bare.catalog.titles if title in h.target}
-        assert named <= seen | {titles[h.request.item_id]}
-
-
-# --- the table -----------------------------------------------------------------------------------------------------------------
-
-
-def test_the_table_names_its_tasks():
-    assert all(name == task.name for name, task in OBJECTIVES.items())
-    assert set(OBJECTIVES) - set(TASKS) == {"item_card", "item_text"}
-    with pytest.raises(KeyError, match="did you mean 'next_item'"):
-        find_task("nextitem")
-
-
-def test_item_cards_hold_nothing_out_and_nothing_of_held_out_reviews(simulated):
-    bare = replace(simulated, catalog=Catalog(simulated.catalog.frame.select("item_id", title=pl.lit(""))))
-    held = bare.interactions.frame.filter((pl.col("part") != "train") & (pl.col("review").str.len_chars() > 40))["review"].to_list()
-    for name in ("item_card", "item_text"):
-        bound = OBJECTIVES[name].bind(Timelines.of(bare), seed=SEED)
-        assert bound.held_out("test") == []
-        assert held and not any(review in text for text in bound.texts for review in held)

@@ -1,7 +1,6 @@
 """A run depends on its seed and its steps, not on how often it was stopped; what it leaves is its best step."""
 
 import copy
-import dataclasses
 import json
 import math
 import os
@@ -13,12 +12,9 @@ import torch
 from llmrec.config import PhaseSettings, Settings
 from llmrec.mixture import Mixture
 from llmrec.objective import Objective
-from llmrec.recommender import Recommender
 from llmrec.tasks import TASKS
-from llmrec.timelines import Timelines
-from train import finetune, loop, pretrain
+from train import loop
 from train.checkpoint import Checkpoints, Progress
-from train.journal import Journal
 from train.loop import Validation, rate, start
 
 SETTINGS = Settings(data={"corpus": "unused"}, output="no-such-folder", precision="fp32", threads=1, seed=3, checkpoint_steps=1000)
@@ -218,19 +214,6 @@ def test_a_run_stopped_where_its_patience_ended_is_not_trained_on(toy, monkeypat
     assert unbroken.step == progress.step == 4 and same(weights, again)
 
 
-@pytest.mark.parametrize("tail", [b"", b'{"step": 9, "lo', b"\x00\x00\x00", b'{"step": 9, "loss": 1.0}', b'{"loss": 1.0}\n{"step": 3, "loss": 1.0}\n'])
-def test_a_resumed_log_is_cut_at_the_checkpoint_whatever_its_tail(tmp_path, tail):
-    whole = b"".join(json.dumps({"step": step, "loss": 0.5}).encode() + b"\n" for step in (2, 4, 6))
-    (tmp_path / "log.jsonl").write_bytes(whole + tail)
-    for step, kept in ((7, 3), (6, 3), (5, 2), (1, 0), (0, 0)):
-        (tmp_path / "log.jsonl").write_bytes(whole + tail)
-        journal = Journal(tmp_path, step)
-        journal.write(step=step + 1, loss=0.25)
-        journal.close()
-        steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-        assert steps == [2, 4, 6][:kept] + [step + 1]
-
-
 # --- numbers that are not finite ---------------------------------------------------------------------------------------------------
 
 
@@ -372,7 +355,7 @@ def test_a_step_in_two_equal_parts_has_the_gradient_of_one_of_them(toy, monkeypa
     assert toy.log("2")[0]["loss"] == pytest.approx(toy.log("1")[0]["loss"], rel=1e-5)
 
 
-# --- the whole way -----------------------------------------------------------------------------------------------------------------
+# --- where it runs -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("processes, threads", [(1, 6), (2, 3), (4, 1), (9, 1)])
@@ -405,49 +388,3 @@ def test_another_number_of_processes_than_meant_ends_with_a_sentence(number, cap
     with pytest.raises(SystemExit) as end:
         start(settings)
     assert end.value.code == 2 and "1 process(es) run, processes=3 are meant" in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def trained_toy(toy_corpus, tmp_path_factory):
-    """Pretrained and finetuned models of the checkerboard, made by the commands' own main."""
-    folder = tmp_path_factory.mktemp("checkerboard")
-    (folder / "corpus").mkdir()
-    toy_corpus.save(folder / "corpus")
-    shared = ["--config", "tiny", f"data.corpus={folder / 'corpus'}", "precision=fp32", "threads=1", "data.languages=[en]", "model.embedding_dropout=0.1"]
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    assert pretrain.main([*shared, f"output={folder / 'base'}", "pretrain.tasks={next_item: 1.0}", "pretrain.epochs=500", "pretrain.max_steps=120", "pretrain.batch_tokens=256", "pretrain.learning_rate=6e-3"]) == 0
-    assert finetune.main([
-        *shared, f"output={folder / 'model'}", f"model.base={folder / 'base'}", "finetune.epochs=500", "finetune.max_steps=160", "finetune.batch_tokens=512",
-        "tasks={next_item: 0.8, rating: 0.2}",
-    ]) == 0
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    return folder
-
-
-@pytest.mark.parametrize("name", ["base", "model"])
-def test_the_checkerboard_is_learnt(trained_toy, toy_corpus, name):
-    """What comes next is certain: the model says it, for users held out from it."""
-    recommender = Recommender.from_pretrained(trained_toy / name)
-    held_out = TASKS["next_item"].held_out(Timelines.of(toy_corpus), "test", 0)
-    assert len(held_out) == 24
-    answers = recommender.predict([dataclasses.replace(h.request, exclude_seen=False) for h in held_out])
-    hits = [answer.item_ids[0] == h.target for answer, h in zip(answers, held_out, strict=True)]
-    assert sum(hits) / len(hits) >= 0.95
-
-
-def test_the_loss_falls_to_the_entropy_of_the_world_and_no_lower(trained_toy):
-    """Six train events a user: the first is one of twelve items, the other five follow from it. Less than log(12) / 6 would be a leak."""
-    losses = [json.loads(line)["loss"] for line in (trained_toy / "base" / "log.jsonl").read_text().splitlines() if '"loss"' in line]
-    assert losses[-1] == pytest.approx(math.log(12) / 6, abs=0.01)
-    assert min(losses) > math.log(12) / 6 - 0.001
-
-
-def test_what_training_leaves_is_one_published_folder(trained_toy):
-    assert sorted(path.name for path in trained_toy.iterdir()) == ["base", "corpus", "model"]
-    for name in ("base", "model"):
-        about = json.loads((trained_toy / name / "recommender.json").read_text())
-        assert about["temperatures"] == {}  # neither answers with yes or no
-        assert about["tasks"] and about["valid"].keys() == {"next_item/ndcg@10"} and about["seed"] == 0
-        assert [json.loads(line)["step"] for line in (trained_toy / name / "log.jsonl").read_text().splitlines() if "loss" in line][-1] == about["steps"]
-    assert not [path for path in trained_toy.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".pth", ".pickle")]
