@@ -1,16 +1,27 @@
-"""Temperatures: how sure a model may be of a task's answers, fitted on held-out questions.
+"""Calibration: how far a model's answers to a task may be trusted, fitted on held-out questions.
 
-Separate from the model, whose order of answers it leaves as it is, and from the metrics, which measure how well it did.
+Two forms of it. A temperature says how sure the model may be, and leaves its order of answers as it is. A blend weighs the model's answer against expectations,
+estimates that others have of the same answer: the mean of a scale's answers, or the log-odds of two, becomes a weighted sum of theirs.
+
+Separate from the model, and from the metrics, which measure how well it did.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit
 
 LEAST = 50
 """Answers below which no temperature is fitted: it would follow chance."""
 BOUNDS = (0.1, 10.0)
+MARGIN = 1e-3
+"""A blended mean stays this part of the scale away from its ends, where a distribution would be a single answer."""
+RIDGE = 1e-5
+"""On standardised inputs: estimates are alike, and their difference alone has no weight to learn."""
+STEEPEST, HALVINGS = 200.0, 50
 _TINY = 1e-12
 
 
@@ -38,3 +49,62 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
         return -float(np.log(np.maximum(tempered(probabilities, np.exp(log_temperature))[places, truth], _TINY)).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-4}).x))
+
+
+def blended(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """Probabilities over answers, (questions, answers), moved as far as a blend with what is expected says.
+
+    values: (answers,) ascending, the number each answer stands for.   expected: (questions, estimates).   weights: as `fit_blend` gave them.
+    Two answers get the log-odds of the blend. More are tilted, p(v) * exp(t * v), until their mean is the blend: of all distributions with that mean the nearest to what the model said.
+    """
+    target = _inputs(probabilities, values, expected) @ np.asarray(weights)
+    if len(values) == 2:
+        return np.stack([expit(-target), expit(target)], axis=1)
+    margin = MARGIN * (values[-1] - values[0])
+    return _tilted(probabilities, values, np.clip(target, values[0] + margin, values[-1] - margin))
+
+
+def fit_blend(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray, truth: np.ndarray) -> list[float] | None:
+    """The weights of a blend (of the model, of each estimate, and a constant) under which two answers are most probable, or the mean of more has the least squared error; None where there are fewer than LEAST questions, or all have one answer.
+
+    As in `blended`; truth: (questions,) int64, the true answers. Stacked generalisation (Wolpert 1992) with a linear combiner.
+    """
+    if len(truth) < LEAST or len(np.unique(truth)) < 2:
+        return None
+    inputs = _inputs(probabilities, values, expected)
+    if len(values) > 2:
+        return np.linalg.lstsq(inputs, values[truth], rcond=None)[0].tolist()
+    center, spread = inputs[:, :-1].mean(axis=0), inputs[:, :-1].std(axis=0) + _TINY
+    scaled, sign = np.column_stack([(inputs[:, :-1] - center) / spread, np.ones(len(inputs))]), 2.0 * truth - 1
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        odds = sign * (scaled @ weights)
+        slope = -(scaled.T @ (sign * expit(-odds))) / len(sign)
+        return float(np.logaddexp(0, -odds).mean()) + RIDGE / 2 * float(weights[:-1] @ weights[:-1]), slope + RIDGE * np.r_[weights[:-1], 0]
+
+    found = minimize(loss, np.zeros(scaled.shape[1]), jac=True, method="L-BFGS-B").x
+    slopes = found[:-1] / spread
+    return [*slopes.tolist(), float(found[-1] - slopes @ center)]
+
+
+def _inputs(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """(questions, 1 + estimates + 1): the model's own mean, or its log-odds, what is expected, and ones."""
+    own = np.log(np.maximum(probabilities[:, 1], _TINY) / np.maximum(probabilities[:, 0], _TINY)) if len(values) == 2 else probabilities @ values
+    return np.column_stack([own, expected, np.ones(len(own))])
+
+
+def _tilted(probabilities: np.ndarray, values: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """The distributions with these means: p(v) * exp(t * v), t found by halving an interval."""
+    logits, scale = np.log(np.maximum(probabilities, _TINY)), (values - values[0]) / (values[-1] - values[0])
+    low, high = np.full(len(means), -STEEPEST), np.full(len(means), STEEPEST)
+
+    def at(tilt: np.ndarray) -> np.ndarray:
+        raised = logits + tilt[:, None] * scale
+        raised = np.exp(raised - raised.max(axis=1, keepdims=True))
+        return raised / raised.sum(axis=1, keepdims=True)
+
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        short = at(middle) @ values < means
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return at((low + high) / 2)

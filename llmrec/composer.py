@@ -9,13 +9,11 @@ so a question has the same tokens, positions and answer slots when it is trained
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import accumulate, chain, repeat
 from typing import NamedTuple
-
-import numpy as np
 
 from llmrec.answers import ITEMS, RATING, TEXT, AnswerSpace, closed, free_text, number_label
 from llmrec.interactions import Catalog, Event
@@ -101,9 +99,6 @@ class _Wording(NamedTuple):
     rest: tuple[Part, ...]
 
 
-Expected = Callable[[Sequence[Sequence[Event]], np.ndarray, np.ndarray], list[str]]
-"""(histories, numbers of histories (n,), catalogue rows (n,)) to the grades of each pair, a letter each: what others' ratings let expect."""
-
 _OF_EVENTS = ("rating", "context", "gap")
 """The fields that the event decides, not its item."""
 
@@ -113,14 +108,12 @@ class Composer:
 
     spaces: every answer space by name: the catalogue, the rating scale, yes/no per language, free text.
     max_prompt_tokens: a history is cut to its newest whole events that fit.
-    expectations: what the questions of templates that hold {expected} are told; None: nothing.
     """
 
-    def __init__(self, vocabulary: Vocabulary, catalog: Catalog, items: AnswerSpace, *, rating_scale: Sequence[float] = (), max_prompt_tokens: int = 512, expectations: Expected | None = None):
+    def __init__(self, vocabulary: Vocabulary, catalog: Catalog, items: AnswerSpace, *, rating_scale: Sequence[float] = (), max_prompt_tokens: int = 512):
         self.vocabulary = vocabulary
         self.catalog = catalog
         self.max_prompt_tokens = max_prompt_tokens
-        self.expectations = expectations
         self.spaces: dict[str, AnswerSpace] = {ITEMS: items, TEXT: free_text()}
         if rating_scale:
             labels = [number_label(value) for value in rating_scale]
@@ -174,13 +167,9 @@ class Composer:
                     strand.answers.append(Answer(start + rating, start + rating + int(space.trie.lengths[row]), RATING, row))
         return strand, [0] * cut + ends[1:]
 
-    def expects(self, template: PromptTemplate) -> bool:
-        """Whether the template's question tells what others' ratings let expect."""
-        return self.expectations is not None and template.has_expected
-
-    def branch(self, template: PromptTemplate, request: Request, *, space: str, attach: int, label: str, expected: str = "") -> Strand:
+    def branch(self, template: PromptTemplate, request: Request, *, space: str, attach: int, label: str) -> Strand:
         """A question behind the first `attach` tokens of a trunk, with its true answer. label: an answer of the space, or the text to write."""
-        strand = Strand(self.question(template, request, expected), attach=attach)
+        strand = Strand(self.question(template, request), attach=attach)
         start = len(strand.tokens)
         if space == TEXT:
             code, row = [*self.vocabulary.quote(label)[: MAX_ANSWER_TOKENS - 1], self.vocabulary.end], -1
@@ -194,13 +183,12 @@ class Composer:
     def prompt(self, template: PromptTemplate, request: Request, *, space: str) -> Prompt:
         """The tokens before the answer to a request: its history, then its question or, for a stream task, what stands before the next event's code. Unknown items are skipped and counted."""
         events = [e for e in request.history if e.item_id in self._rows]
-        expected = self.expectations([events], np.zeros(1, dtype=np.int64), np.array([self._rows[request.item_id]]))[0] if self.expects(template) else ""
-        tail = self.question(template, request, expected) if template.question else self._before_code(template, request.context, request.timestamp, events[-1] if events else None)
+        tail = self.question(template, request) if template.question else self._before_code(template, request.context, request.timestamp, events[-1] if events else None)
         strand, ends = self.trunk(template, events, room=len(tail))
         return Prompt(strand.tokens + tail, len(strand.tokens), space, len(request.history) - len(events), sum(end > 0 for end in ends))
 
-    def question(self, template: PromptTemplate, request: Request, expected: str = "") -> list[int]:
-        """The tokens of a template's question, its fields filled from the request. expected: what `expectations` says of it."""
+    def question(self, template: PromptTemplate, request: Request) -> list[int]:
+        """The tokens of a template's question, its fields filled from the request."""
         tokens: list[int] = []
         for text, name in template.question_parts:
             if text is not None:
@@ -211,9 +199,6 @@ class Composer:
                 tokens.extend(self.vocabulary.quote(self.catalog.titles[self._rows[request.item_id]]))
             elif name == "context":
                 tokens.extend(self._context(request.context))
-            elif name == "expected":
-                for grade in expected:
-                    tokens.extend(self.vocabulary.template(grade))
             else:
                 tokens.extend(self.vocabulary.quote(getattr(request, name) or ""))
         return tokens

@@ -158,7 +158,7 @@ class Settings(Section):
     index: Literal["atomic", "semantic", "title"] = "atomic"
     """How items are coded."""
     expectations: bool = False
-    """Whether rating and click questions are told what others' ratings let expect (item-based neighbours and matrix factors, fitted on train)."""
+    """Whether answers of rating and yes/no questions are weighed against what others' ratings let expect (biases, item neighbours and matrix factors, fitted on train; weights on valid)."""
     tasks: Shares | None = None
     """Shares of the tasks in finetune; in short for finetune.tasks."""
     model: ModelSettings = ModelSettings()

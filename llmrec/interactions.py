@@ -45,7 +45,7 @@ class Event(NamedTuple):
 
 
 FOLDS = 5
-"""Folds of users: what training tells of others (vectors, expectations) is fitted without the fold of the user it is told to."""
+"""Folds of users: the vectors that training tells of others are fitted without the fold of the user they are told to."""
 
 
 def fold_of(user_id: str) -> int:

@@ -56,13 +56,8 @@ class PromptTemplate:
 
     @property
     def event_is_question(self) -> bool:
-        """Whether an event is the question (but for what is expected) followed by its rating, so that a history is a row of answered questions."""
-        return self.event_parts == (*(part for part in self.question_parts if part.field != "expected"), Part(None, "rating"))
-
-    @property
-    def has_expected(self) -> bool:
-        """Whether the question tells what others' ratings let expect."""
-        return any(part.field == "expected" for part in self.question_parts)
+        """Whether an event is the question followed by its rating, so that a history is a row of answered questions."""
+        return self.event_parts == (*self.question_parts, Part(None, "rating"))
 
 
 def parse(text: str) -> tuple[Part, ...]:

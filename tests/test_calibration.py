@@ -1,9 +1,9 @@
-"""Temperatures: fitted where they are known, and never a change of order."""
+"""Temperatures and blends: found where they are known; a temperature never changes an order, a blend gets the mean it should."""
 
 import numpy as np
 import pytest
 
-from llmrec.calibration import LEAST, fit_temperature, tempered
+from llmrec.calibration import LEAST, blended, fit_blend, fit_temperature, tempered
 
 
 def drawn(temperature, questions=20_000, answers=4, seed=0):
@@ -38,3 +38,43 @@ def test_few_answers_or_answers_of_one_kind_fit_nothing():
     said, truth = drawn(3.0, questions=LEAST - 1)
     assert fit_temperature(said, truth) == 1.0
     assert fit_temperature(np.full((100, 2), 0.5), np.zeros(100, dtype=np.int64)) == 1.0
+
+
+SCALE = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+
+
+def test_a_blend_of_a_scale_has_the_mean_of_the_weighted_sum():
+    said, _ = drawn(1.0, questions=500, answers=5)
+    expected = np.random.default_rng(1).uniform(1, 5, (500, 2))
+    got = blended(said, SCALE, expected, [0.5, 0.2, 0.3, 0.1])
+    wanted = 0.5 * said @ SCALE + expected @ [0.2, 0.3] + 0.1
+    assert got.sum(axis=1) == pytest.approx(1) and (got @ SCALE) == pytest.approx(wanted, abs=1e-6)
+    # tilted: between neighbouring answers the odds all moved by one factor
+    moved = np.diff(np.log(got / said), axis=1)
+    assert np.abs(moved - moved[:, :1]).max() < 1e-6
+    assert blended(said, SCALE, expected, [1.0, 0.0, 0.0, 0.0]) == pytest.approx(said, abs=1e-6)
+    extreme = blended(np.array([[1.0, 0, 0, 0, 0]]), SCALE, np.array([[5.0, 5.0]]), [0.0, 1.0, 1.0, 0.0])
+    assert np.isfinite(extreme).all() and (extreme @ SCALE)[0] == pytest.approx(5, abs=0.01)
+
+
+def test_a_blend_of_two_answers_has_the_weighted_odds():
+    got = blended(np.array([[0.2, 0.8]]), np.array([0.0, 1.0]), np.array([[3.0]]), [0.5, -1.0, 2.0])
+    assert np.log(got[0, 1] / got[0, 0]) == pytest.approx(0.5 * np.log(4) - 3 + 2)
+
+
+def test_known_weights_of_a_blend_are_found():
+    rng = np.random.default_rng(0)
+    said, _ = drawn(1.0, questions=20_000, answers=5)
+    expected = rng.uniform(1, 5, (20_000, 2))
+    truth = np.rint(np.clip(0.4 * said @ SCALE + expected @ [0.6, 0.0] + rng.normal(0, 0.3, 20_000), 1, 5)).astype(np.int64) - 1
+    assert fit_blend(said, SCALE, expected, truth) == pytest.approx([0.4, 0.6, 0.0, 0.0], abs=0.03)
+    yes = rng.uniform(0.05, 0.95, 20_000)
+    odds = 0.5 * np.log(yes / (1 - yes)) + 1.5 * expected[:, 0] - 4
+    found = fit_blend(np.stack([1 - yes, yes], axis=1), np.array([0.0, 1.0]), expected, (rng.random(20_000) < 1 / (1 + np.exp(-odds))).astype(np.int64))
+    assert found == pytest.approx([0.5, 1.5, 0.0, -4.0], abs=0.2)
+
+
+def test_few_answers_or_answers_of_one_kind_blend_nothing():
+    said, truth = drawn(1.0, questions=LEAST - 1, answers=2)
+    assert fit_blend(said, np.array([0.0, 1.0]), np.ones((len(said), 1)), truth) is None
+    assert fit_blend(np.full((100, 2), 0.5), np.array([0.0, 1.0]), np.ones((100, 1)), np.zeros(100, dtype=np.int64)) is None

@@ -17,9 +17,9 @@ QUESTION_FIELDS = {
     "next_item": None,
     "ranking": None,
     "search": ({"query"}, set()),
-    "rating": ({"code"}, {"title", "context", "expected"}),
-    "click": ({"code"}, {"title", "context", "expected"}),
-    "purchase": ({"code"}, {"title", "context", "expected"}),
+    "rating": ({"code"}, {"title", "context"}),
+    "click": ({"code"}, {"title", "context"}),
+    "purchase": ({"code"}, {"title", "context"}),
     "explanation": ({"code"}, {"title"}),
     "review_summary": ({"review"}, set()),
 }

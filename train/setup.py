@@ -19,9 +19,10 @@ import yaml
 from accelerate import Accelerator
 
 import llmrec
+from llmrec.answers import RATING
 from llmrec.assets import folder_of
 from llmrec.bases import Base
-from llmrec.calibration import fit_temperature
+from llmrec.calibration import fit_blend, fit_temperature
 from llmrec.collaborative import collaborative_vectors, vectors_of_others
 from llmrec.composer import Composer
 from llmrec.config import PhaseSettings, Settings
@@ -98,7 +99,7 @@ def run(
     items = index.space(corpus.catalog.item_ids, vocabulary.size)
     expectations = Expectations.of(timelines, seed=settings.seed) if settings.expectations else None
     composer = Composer(
-        vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens), expectations=expectations,
+        vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens),
     )
     fold_content = content_of_others(settings, corpus, index)
     bound = {name: OBJECTIVES[name].bind(timelines, seed=settings.seed) for name in templates}
@@ -122,10 +123,10 @@ def run(
         card["valid"] = progress.best_figures
         card["valid_part"] = VALID if validation is not None else None
         card["steps"], card["best_step"] = progress.step, progress.best_step
-        card["temperatures"] = fitted_temperatures(Recommender(model.eval(), composer, answers), timelines, settings.seed, limit=phase.validation.limit)
+        card.update(calibrated(Recommender(model.eval(), composer, answers, expectations=expectations), timelines, settings.seed, limit=phase.validation.limit))
         with publish(settings.output, overwrite=settings.overwrite) as folder:
             save_recommender(
-                folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder,
+                folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder, expectations=expectations,
             )
             (folder / "train_config.yaml").write_text(settings_yaml(settings), encoding="utf-8")
             for name in ("log.jsonl", "tensorboard"):
@@ -202,18 +203,35 @@ def item_vectors(settings: Settings, corpus: Corpus, base: Base) -> tuple[np.nda
     return token_embeddings(base, texts) if source == "base" else sentence_vectors(source, texts), None
 
 
-def fitted_temperatures(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int) -> dict[str, float]:
-    """The temperature of each yes/no task, fitted on the valid questions of at most `limit` users. Not of ratings: it would move their mean, by which they were trained and the step was chosen."""
-    found = {}
+def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int) -> dict[str, dict[str, object]]:
+    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations, else the `temperatures`.
+
+    Ratings have no temperature: it would move their mean, by which they were trained and the step was chosen.
+    """
+    found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}}
     for name in recommender.tasks:
-        exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if TASKS[name].family == "binary" else None
+        family = TASKS[name].family
+        exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if family == "binary" or family == "rating" and recommender.expectations is not None else None
         if exam is None:
             continue
         predictions = [prediction for start in range(0, len(exam.requests), ASKED_AT_ONCE) for prediction in recommender.predict(exam.requests[start : start + ASKED_AT_ONCE])]
-        answered = [(prediction.probability, int(example.target)) for prediction, example in zip(predictions, exam.held_out) if prediction.error is None]
-        yes, truth = np.array(answered, dtype=np.float64).reshape(-1, 2).T
-        found[name] = fit_temperature(np.stack([1 - yes, yes], axis=1), truth.astype(np.int64))
-        log.info("%s: temperature %.3f, fitted on %d valid answers", name, found[name], len(answered))
+        answered = [(prediction, example) for prediction, example in zip(predictions, exam.held_out) if prediction.error is None]
+        if not answered:
+            continue
+        if family == "binary":
+            yes, values = np.array([prediction.probability for prediction, _ in answered]), np.array([0.0, 1.0])
+            probabilities = np.stack([1 - yes, yes], axis=1)
+        else:
+            values = recommender.composer.spaces[RATING].values
+            probabilities = np.array([list(prediction.distribution.values()) for prediction, _ in answered])
+        truth = np.abs(np.array([float(example.target) for _, example in answered])[:, None] - values).argmin(axis=1)
+        blend = fit_blend(probabilities, values, recommender.expected([example.request for _, example in answered]), truth) if recommender.expectations is not None else None
+        if blend is not None:
+            found["blends"][name] = blend
+            log.info("%s: weights %s of its own answer, the expectations and 1, fitted on %d valid answers", name, " ".join(f"{weight:.3f}" for weight in blend), len(truth))
+        elif family == "binary":
+            found["temperatures"][name] = fit_temperature(probabilities, truth)
+            log.info("%s: temperature %.3f, fitted on %d valid answers", name, found["temperatures"][name], len(truth))
     return found
 
 

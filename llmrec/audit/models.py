@@ -41,7 +41,7 @@ PROMPT_TEXTS = ("preamble", "event", "question")
 class ModelFolder:
     """What a model folder says of how it was made.
 
-    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations: its content vectors and what it tells of others' ratings, None where it has none.
+    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations: its content vectors and what it weighs its answers against, None where it has none.
     pieces: the tokenizer's plain pieces, "▁" for a space.   prompts: the words of its prompt files.
     """
 
@@ -186,11 +186,11 @@ def codes_of_other_content(subject: Subject) -> Finding | None:
 
 
 def expectations_of_held_out(subject: Subject) -> Finding | None:
-    """What questions are told of others' ratings follows from train: both specialists are fitted again."""
+    """What answers are weighed against follows from train: the specialists are fitted again."""
     kept = subject.model.expectations
     if kept is None or not subject.same_items:
         return None
-    again = Expectations.of(Timelines.of(subject.corpus), seed=int(subject.model.card.get("seed", 0)), for_training=False)
+    again = Expectations.of(Timelines.of(subject.corpus), seed=int(subject.model.card.get("seed", 0)))
     low, high = kept.scale
     # A hundredth of the scale: the last digits differ between machines, a rating more or less moves an item by far more.
     moved = np.abs(kept.neighbours.biases.item - again.neighbours.biases.item) > (high - low) / 100

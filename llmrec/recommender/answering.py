@@ -18,12 +18,13 @@ import torch
 from tqdm import tqdm
 
 from llmrec.answers import ITEMS, RATING, TEXT
-from llmrec.calibration import tempered
+from llmrec.calibration import blended, tempered
 from llmrec.composer import MAX_ANSWER_TOKENS, Composer
 from llmrec.decoding.allowed import Allowed
 from llmrec.decoding.reading import Reading
 from llmrec.decoding.search import beam, exact, score
 from llmrec.decoding.writing import write
+from llmrec.expectations import Expectations
 from llmrec.interactions import Catalog, Event
 from llmrec.model import LanguageModel
 from llmrec.predictions import Item, Prediction, Request
@@ -65,8 +66,8 @@ class Recommender:
     [Item(item_id='i40', title='...', score=-2.31), Item(item_id='i3', title='...', score=-2.87)]
     """
 
-    def __init__(self, model: LanguageModel, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], *, card: Mapping[str, object] | None = None, wording: str = "seen", batch_tokens: int = 16_384):
-        """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities) is used.
+    def __init__(self, model: LanguageModel, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], *, expectations: Expectations | None = None, card: Mapping[str, object] | None = None, wording: str = "seen", batch_tokens: int = 16_384):
+        """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities) and `blends` (task -> weights of its answer and of the expectations) are used.
         wording: "seen" or "unseen": which wordings prompts are written in (the first of the request's language).   batch_tokens: prompt tokens read at once.
         """
         if wording not in ("seen", "unseen"):
@@ -74,7 +75,9 @@ class Recommender:
         self.model, self.composer, self.templates = model, composer, dict(templates)
         self.card = dict(card or {})
         self.wording, self.batch_tokens = wording, batch_tokens
+        self.expectations = expectations
         self.temperatures: dict[str, float] = dict(self.card.get("temperatures") or {})
+        self.blends: dict[str, list[float]] = dict(self.card.get("blends") or {}) if expectations is not None else {}
         self.catalog = composer.catalog
         self.tasks = list(self.templates)
         self.titles = {item_id: title or "untitled" for item_id, title in zip(self.catalog.item_ids, self.catalog.titles)}
@@ -87,10 +90,10 @@ class Recommender:
 
         Raises FileNotFoundError naming what is missing, ValueError for a folder of another format.
         """
-        model, composer, templates, about = load_parts(Path(folder))
+        model, composer, templates, expectations, about = load_parts(Path(folder))
         model.eval().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         model.set_spaces(composer.spaces)
-        return cls(model, composer, templates, card=about, wording=wording, batch_tokens=batch_tokens)
+        return cls(model, composer, templates, expectations=expectations, card=about, wording=wording, batch_tokens=batch_tokens)
 
     # --- verbs -----------------------------------------------------------------------------------------------------------------
 
@@ -224,7 +227,7 @@ class Recommender:
         space = self.composer.spaces[space_name]
         if mode in ("closed", "fan"):
             probabilities = np.exp(exact(reading, space.trie, space_name))
-            return [self._closed(query.request.task, space_name, row / row.sum()) for query, row in zip(batch, probabilities)]
+            return self._closed([query.request for query in batch], space_name, probabilities / probabilities.sum(axis=1, keepdims=True))
         allowed = self._allowed([query.request for query in batch])
         if mode == "exact":
             scores = exact(reading, space.trie, space_name, allowed=allowed)
@@ -241,12 +244,31 @@ class Recommender:
         rows, scores = beam(reading, space.trie, space_name, width=width, allowed=allowed)
         return [self._listed(query.request.k, row, score) for query, row, score in zip(batch, rows, scores)]
 
-    def _closed(self, task: str, space_name: str, probabilities: np.ndarray) -> Prediction:
+    def _closed(self, requests: Sequence[Request], space_name: str, probabilities: np.ndarray) -> list[Prediction]:
+        """The calibrated answers. probabilities: (requests, answers), as the model has them."""
         space = self.composer.spaces[space_name]
-        probabilities = tempered(probabilities, self.temperatures.get(task, 1.0))
+        for task in {request.task for request in requests}:
+            own = np.array([request.task == task for request in requests])
+            if task in self.blends:
+                expected = self.expected([request for request in requests if request.task == task])
+                probabilities[own] = blended(probabilities[own], space.values, expected, self.blends[task])
+            else:
+                probabilities[own] = tempered(probabilities[own], self.temperatures.get(task, 1.0))
         if space_name == RATING:
-            return Prediction(value=float(probabilities @ space.values), distribution={label: float(p) for label, p in zip(space.labels, probabilities)})
-        return Prediction(probability=float(probabilities @ space.values))
+            return [Prediction(value=float(row @ space.values), distribution={label: float(p) for label, p in zip(space.labels, row)}) for row in probabilities]
+        return [Prediction(probability=float(row @ space.values)) for row in probabilities]
+
+    def expected(self, requests: Sequence[Request]) -> np.ndarray:
+        """(requests, 3) what the ratings of others let expect of each: see Expectations. Questions that share a history share its reading."""
+        told: dict[tuple, int] = {}
+        histories, users = [], []
+        for request in requests:
+            key = tuple((event.item_id, event.rating) for event in request.history)
+            if key not in told:
+                told[key] = len(told)
+                histories.append(request.history)
+            users.append(told[key])
+        return self.expectations(histories, np.array(users), np.array([self.catalog.rows[request.item_id] for request in requests]))
 
     def _listed(self, k: int, rows: np.ndarray, scores: np.ndarray) -> Prediction:
         count = min(k, int(np.isfinite(scores).sum()))

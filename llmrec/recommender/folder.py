@@ -66,8 +66,8 @@ class Layout:
         return self.folder / "merged"
 
 
-def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[PromptTemplate, ...]], dict[str, object]]:
-    """Model, composer, templates by task and card of a folder; nothing outside it is read but a hub base named in it.
+def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[PromptTemplate, ...]], Expectations | None, dict[str, object]]:
+    """Model, composer, templates by task, expectations (where it has some) and card of a folder; nothing outside it is read but a hub base named in it.
 
     Raises FileNotFoundError naming what is missing, ValueError for a folder of another format.
     """
@@ -81,9 +81,9 @@ def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[P
     vocabulary = Vocabulary.load(layout.folder, size=about["vocabulary_size"], start=about["start"], end=about["end"])
     model = LanguageModel(_load_plain(layout, about), vocabulary_size=vocabulary.size, new_tokens=index.new_tokens)
     items = index.space(catalog.item_ids, vocabulary.size)
-    expectations = Expectations.load(layout.folder, catalog.rows)
-    composer = Composer(vocabulary, catalog, items, rating_scale=about["rating_scale"], max_prompt_tokens=about["max_prompt_tokens"], expectations=expectations)
-    return model, composer, {name: load_task_templates(layout.prompts, name) for name in about["tasks"]}, about
+    composer = Composer(vocabulary, catalog, items, rating_scale=about["rating_scale"], max_prompt_tokens=about["max_prompt_tokens"])
+    templates = {name: load_task_templates(layout.prompts, name) for name in about["tasks"]}
+    return model, composer, templates, Expectations.load(layout.folder, catalog.rows), about
 
 
 def load_task_templates(prompts: Path, task: str) -> tuple[PromptTemplate, ...]:
@@ -94,7 +94,7 @@ def load_task_templates(prompts: Path, task: str) -> tuple[PromptTemplate, ...]:
 
 def save_recommender(
     folder: Path, *, model: LanguageModel, tokenizer, index: ItemIndex, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], content: Content | None,
-    card: Mapping[str, object], kind: str, base_folder: Path | None = None,
+    card: Mapping[str, object], kind: str, base_folder: Path | None = None, expectations: Expectations | None = None,
 ) -> None:
     """Writes a model folder into `folder`, which exists and is published by the caller.
 
@@ -116,8 +116,8 @@ def save_recommender(
     save_file(rows, layout.rows)
     index.save(folder)
     composer.catalog.save(layout.catalog)
-    if composer.expectations is not None:
-        composer.expectations.save(folder)
+    if expectations is not None:
+        expectations.save(folder)
     if content is not None:
         layout.content.mkdir()
         content.save(layout.content)

@@ -18,7 +18,7 @@ class Binary(QuestionTask):
     family = "binary"
     space = "yes_no"
     required = ("code",)
-    offered = ("code", "title", "context", "expected")
+    offered = ("code", "title", "context")
     max_questions = 32  # a question is short, and a log shows many items for each one chosen
 
     def __init__(self, name: str):

@@ -17,7 +17,7 @@ class Rating(QuestionTask):
     family = "rating"
     space = RATING
     required = ("code",)
-    offered = ("code", "title", "context", "expected")
+    offered = ("code", "title", "context")
     max_questions = 64  # two or three tokens each
 
     def reason_absent(self, corpus: Corpus) -> str | None:

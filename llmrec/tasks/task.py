@@ -15,7 +15,7 @@ import numpy as np
 
 from llmrec.answers import ITEMS, RATING
 from llmrec.composer import Composer, Example
-from llmrec.interactions import TRAIN, Corpus, Event
+from llmrec.interactions import TRAIN, Corpus
 from llmrec.predictions import HeldOut, Request
 from llmrec.templates import PromptTemplate
 from llmrec.timelines import Timelines
@@ -223,7 +223,7 @@ class BoundQuestions(BoundTask):
         numbers = np.arange(self.offsets[user], self.offsets[user + 1])
         # Where an event is written as a question with its answer, each event of a history is a question about what stands before it.
         answered = self.task.space == RATING and template.event_is_question
-        if answered and self.timelines.temporal and not composer.expects(template):
+        if answered and self.timelines.temporal:
             return self._answered_history(user, int(rng.choice(self.train.place[numbers])), composer, template)
         places, numbers = self._past(user, numbers, rng)
         events = [self.timelines.event(place) for place in places]
@@ -231,8 +231,9 @@ class BoundQuestions(BoundTask):
         example = Example(self.task.name, trunk, fold=int(self.timelines.folds[user]))
         space = composer.space_for(self.task.space, template.language)
         head = len(composer.head(template))
-        spots: list[tuple[int, int, int]] = []  # of each question: its number, how many events it sees, and where it attaches
-        for number in numbers.tolist():
+        for number in numbers:
+            if example.num_tokens > 2 * composer.max_prompt_tokens:
+                break  # one long example would make every packed row as long
             if self.timelines.temporal and self.task.reads_history:
                 seen = int(np.searchsorted(places, self.train.place[number]))  # events before the question's place
                 attach = ends[seen - 1] if seen else head
@@ -240,25 +241,13 @@ class BoundQuestions(BoundTask):
                     continue  # its past was cut away
             else:
                 seen, attach = len(places), len(trunk.tokens)
-            spots.append((number, seen, attach))
-        for (number, seen, attach), expected in zip(spots, self._expected(user, events, spots, composer, template)):
-            if example.num_tokens > 2 * composer.max_prompt_tokens:
-                break  # one long example would make every packed row as long
             asked = self.asker.ask(
                 self.train, number, part=TRAIN, language=template.language, rng=rng,
                 history_items=[int(self.timelines.items[p]) for p in places[:seen]],
             )
             if asked is not None:
-                example.branches.append(composer.branch(template, asked.request, space=space, attach=attach, label=asked.label, expected=expected))
+                example.branches.append(composer.branch(template, asked.request, space=space, attach=attach, label=asked.label))
         return example if example.branches else None
-
-    def _expected(self, user: int, events: Sequence[Event], spots: Sequence[tuple[int, int, int]], composer: Composer, template: PromptTemplate) -> list[str]:
-        """What the ratings of all but this user let expect of each question; "" where the template does not tell it."""
-        if not spots or not composer.expects(template):
-            return [""] * len(spots)
-        counts, which = np.unique([seen for _, seen, _ in spots], return_inverse=True)
-        others = composer.expectations.for_training(self.timelines.user_ids[user])
-        return others([events[:count] for count in counts], which, self.train.item[[number for number, *_ in spots]])
 
     def _answered_history(self, user: int, last: int, composer: Composer, template: PromptTemplate) -> Example | None:
         """The train events up to place `last`, every rating among them an answer: branches would ask the same once more."""

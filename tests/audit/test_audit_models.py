@@ -69,7 +69,7 @@ def test_what_events_say_of_an_item_must_be_what_train_says(model, corpus, all_t
 
 def test_what_is_expected_must_be_what_train_lets_expect(model, corpus, all_train):
     def with_expectations(source):
-        return replace(model, expectations=Expectations.of(Timelines.of(source), for_training=False))
+        return replace(model, expectations=Expectations.of(Timelines.of(source)))
 
     assert kinds(with_expectations(corpus), corpus) == {}
     assert kinds(with_expectations(all_train(corpus)), corpus)["expectations_of_held_out"].count > 10

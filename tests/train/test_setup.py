@@ -9,28 +9,43 @@ import pytest
 from llmrec.collaborative import collaborative_vectors, vectors_of_others
 from llmrec.config import Settings
 from llmrec.indexing import Material, build_index
+from llmrec.expectations import Expectations
 from llmrec.interactions import FOLDS
 from llmrec.recommender import Recommender
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
-from train.setup import content_of_others, fitted_temperatures
+from train.setup import calibrated, content_of_others
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
-def test_the_fitted_temperature_makes_the_valid_answers_more_probable(toy_parts, toy_corpus, monkeypatch):
+def test_what_is_fitted_makes_the_valid_answers_more_probable(toy_parts, toy_corpus, monkeypatch):
     monkeypatch.setattr("llmrec.calibration.LEAST", 10)
     timelines = Timelines.of(toy_corpus)
     held_out = TASKS["click"].held_out(timelines, "valid", 0)
 
-    def loss(temperatures):
-        model = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, card={"temperatures": temperatures})
+    def loss(card, expectations=None):
+        model = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, expectations=expectations, card=card)
         predictions = model.predict([h.request for h in held_out])
         chances = [p.probability if h.target else 1 - p.probability for p, h in zip(predictions, held_out, strict=True)]
         return -np.log(chances).mean()
 
-    fitted = fitted_temperatures(Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates), timelines, 0, limit=100)
-    assert fitted.keys() == {"click"}
-    assert fitted["click"] > 1.5 and loss(fitted) < loss({}) - 0.1  # an untrained model is far too sure
+    fitted = calibrated(Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates), timelines, 0, limit=100)
+    assert fitted["temperatures"].keys() == {"click"} and fitted["blends"] == {}
+    assert fitted["temperatures"]["click"] > 1.5 and loss(fitted) < loss({}) - 0.1  # an untrained model is far too sure
+    # With expectations a blend takes its place, and ratings get one, too.
+    expectations = Expectations.of(timelines)
+    both = calibrated(Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, expectations=expectations), timelines, 0, limit=100)
+    assert both["temperatures"] == {} and both["blends"].keys() == {"click", "rating"} and all(len(weights) == 5 for weights in both["blends"].values())
+    assert loss(both, expectations) < loss(fitted) - 0.01
+    rated = TASKS["rating"].held_out(timelines, "valid", 0)
+
+    def error(card):
+        model = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, expectations=expectations, card=card)
+        predictions = model.predict([h.request for h in rated])
+        assert all(sum(float(label) * chance for label, chance in p.distribution.items()) == pytest.approx(p.value) for p in predictions)
+        return np.mean([(p.value - h.target) ** 2 for p, h in zip(predictions, rated, strict=True)])
+
+    assert error(both) < error({}) - 0.1
 
 
 def test_each_fold_reads_the_content_of_items_and_the_company_that_others_see(toy_corpus, toy_vocabulary):
