@@ -58,7 +58,7 @@ class _Meetings:
     @classmethod
     def of(cls, corpus: Corpus) -> _Meetings:
         log = corpus.interactions.part(TRAIN)
-        frame = log.frame.filter(log.is_positive)
+        frame = log.frame.filter(log.is_shown)
         rows = np.array([corpus.catalog.rows.get(item_id, -1) for item_id in frame["item_id"]], dtype=np.int64)
         users = frame["user_id"].rank("dense").to_numpy().astype(np.int64) - 1
         folds = np.array([fold_of(user_id) for user_id in frame["user_id"]], dtype=np.int64)

@@ -99,6 +99,9 @@ class _Wording(NamedTuple):
     rest: tuple[Part, ...]
 
 
+AUXILIARY = "~"
+"""Stands before an event that is shown but never asked about, such as a cart beside purchases."""
+
 _OF_EVENTS = ("rating", "context", "gap")
 """The fields that the event decides, not its item."""
 
@@ -204,6 +207,10 @@ class Composer:
         return tokens
 
     def _event(self, wording: _Wording, event: Event, previous: Event | None) -> _Piece:
+        if not event.seen:
+            tokens, code, rating = self._event(wording, event._replace(seen=True), previous)
+            mark = self.vocabulary.template(AUXILIARY)
+            return [*mark, *tokens], code + len(mark), None if rating is None else rating + len(mark)
         row = self._rows[event.item_id]
         stem = self._stems(wording.number, row)
         if not wording.fields_before and not wording.rest:

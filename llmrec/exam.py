@@ -80,7 +80,7 @@ class Exam:
             return request
         if self.candidates:
             return replace(request, exclude_seen=False, k=len(request.candidates or ()))
-        return replace(request, exclude_seen=False, k=max(LISTED, request.k) + len({event.item_id for event in request.history}))
+        return replace(request, exclude_seen=False, k=max(LISTED, request.k) + len({event.item_id for event in request.history if event.seen}))
 
 
 def save_predictions(model: Predictor, name: str, exam: Exam, *, folder: Path, about: Mapping[str, str] = MappingProxyType({})) -> Path:
@@ -165,7 +165,7 @@ def _item_columns(held_out: Sequence[HeldOut], answered: Sequence[Prediction | N
     return {
         "items": pl.Series([list(p.item_ids) if p else [] for p in answered], dtype=pl.List(pl.String)),
         "scores": pl.Series([[float(x) for x in p.scores] if p else [] for p in answered], dtype=pl.List(pl.Float64)),
-        "seen": pl.Series([sorted({event.item_id for event in example.request.history}) for example in held_out], dtype=pl.List(pl.String)),
+        "seen": pl.Series([sorted({event.item_id for event in example.request.history if event.seen}) for example in held_out], dtype=pl.List(pl.String)),
     }
 
 

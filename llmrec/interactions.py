@@ -35,13 +35,17 @@ OPTIONAL = {
 
 
 class Event(NamedTuple):
-    """One event of a user's history, as a request gives it and as a prompt shows it. `timestamp` is in seconds since 1970 UTC."""
+    """One event of a user's history, as a request gives it and as a prompt shows it. `timestamp` is in seconds since 1970 UTC.
+
+    seen: whether its item counts as had, which filters of seen items leave out: not so after an auxiliary event, such as a cart beside purchases.
+    """
 
     item_id: str
     rating: float | None = None
     timestamp: float | None = None
     event: str | None = None
     context: Mapping[str, str] | None = None
+    seen: bool = True
 
 
 FOLDS = 5
@@ -61,13 +65,14 @@ class Interactions:
     `position` is the row's place (0-based) in its user's timeline: by time, equal times in file order. `part` is train, valid or test.
 
     `ordering` says what the positions mean: "timestamp", "order" (a sequence without times) or "none" (a set: file order, no task may rely on it).
-    `positive` names the events that make a user's stream; empty: every event but impression.
+    `positive` names the events that make a user's stream; empty: every event but impression. `auxiliary` names events that stand in the stream, too, but are never asked about.
     """
 
     frame: pl.DataFrame
     ordering: str = "timestamp"
     positive: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
+    auxiliary: tuple[str, ...] = ()
 
     def __post_init__(self):
         missing = [name for name in REQUIRED if name not in self.frame.columns]
@@ -75,6 +80,8 @@ class Interactions:
             raise ValueError(f"interactions lack the columns {missing}; got {self.frame.columns}")
         if self.ordering not in ("timestamp", "order", "none"):
             raise ValueError(f"ordering is {self.ordering!r}; expected 'timestamp', 'order' or 'none'")
+        if self.auxiliary and (not self.positive or set(self.auxiliary) & set(self.positive)):
+            raise ValueError(f"auxiliary events are {', '.join(self.auxiliary)}, positive ones {', '.join(self.positive) or 'all but impression'}; expected positive ones to be named, and none to be both")
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -89,8 +96,13 @@ class Interactions:
 
     @property
     def is_positive(self) -> pl.Expr:
-        """A polars expression: the row is an event of the user's stream."""
+        """A polars expression: the row is an event of the user's stream that may be asked about."""
         return pl.col("event").is_in(list(self.positive)) if self.positive else pl.col("event") != IMPRESSION
+
+    @property
+    def is_shown(self) -> pl.Expr:
+        """A polars expression: the row is an event of the user's stream, asked about or auxiliary."""
+        return self.is_positive | pl.col("event").is_in(list(self.auxiliary))
 
 
 @dataclass(frozen=True)
@@ -201,6 +213,7 @@ class Corpus:
             ordering=manifest["ordering"],
             positive=tuple(manifest["positive"]),
             context=tuple(manifest["context"]),
+            auxiliary=tuple(manifest.get("auxiliary", ())),
         )
         return cls(
             name=manifest["name"],
@@ -226,7 +239,7 @@ def write_manifest(folder: Path, corpus: Corpus) -> None:
     hashes = {name: sha256(folder / name) for name in ("interactions.parquet", "items.parquet")}
     manifest = {
         "format": FORMAT, "name": corpus.name, "counts": {**counts, "items": len(corpus.catalog)}, "time_range": times,
-        "ordering": corpus.interactions.ordering, "positive": list(corpus.interactions.positive), "context": list(corpus.interactions.context),
+        "ordering": corpus.interactions.ordering, "positive": list(corpus.interactions.positive), "auxiliary": list(corpus.interactions.auxiliary), "context": list(corpus.interactions.context),
         "rating_scale": list(corpus.rating_scale), "like_threshold": corpus.like_threshold, "split": dict(corpus.split),
         "report": dict(corpus.report), "hashes": hashes,
         "data_hash": hashlib.sha256("".join(hashes.values()).encode()).hexdigest()[:16],

@@ -59,8 +59,8 @@ class Request:
         k = values.get("k", 10)
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"k is {k!r}; expected a whole number of at least 1")
-        if "exclude_seen" in values and not isinstance(values["exclude_seen"], bool):
-            raise ValueError(f"exclude_seen is {values['exclude_seen']!r}; expected true or false")
+        if "exclude_seen" in values:
+            _flag(values["exclude_seen"], "exclude_seen")
         for name in ("where", "context"):
             if name in values and not isinstance(values[name], Mapping):
                 raise ValueError(f"{name} is {values[name]!r}; expected an object such as {{\"genres\": \"Comedy\"}}")
@@ -174,6 +174,12 @@ def _number(value: object, name: str) -> float:
     return number
 
 
+def _flag(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; expected true or false")
+    return value
+
+
 def _context(value: Mapping[object, object]) -> dict[str, str]:
     return {str(key): str(entry) for key, entry in value.items() if entry is not None}
 
@@ -196,4 +202,5 @@ def _event(value: object) -> Event:
         timestamp=None if value.get("timestamp") is None else _number(value["timestamp"], "timestamp"),
         event=None if value.get("event") is None else _text(value["event"], "event"),
         context=None if context is None else _context(context),
+        seen=True if value.get("seen") is None else _flag(value["seen"], "seen"),
     )

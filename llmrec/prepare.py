@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed = options.seed or 0
         split = SplitSettings(options.split, seed, options.valid_fraction, options.test_fraction)
         settings = IngestSettings(
-            positive=options.positive, rating_scale=options.rating_scale, like_threshold=options.like, time_unit=options.time_unit, shuffle_ties=options.shuffle_ties,
+            positive=options.positive, auxiliary=options.auxiliary, rating_scale=options.rating_scale, like_threshold=options.like, time_unit=options.time_unit, shuffle_ties=options.shuffle_ties,
             merge_repeats=options.merge_repeats, keep_parts=options.split == "given", max_bad_fraction=options.max_bad, seed=seed,
         )
         with publish(options.out, overwrite=options.overwrite) as folder:
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("stopped; nothing was left behind", INTERRUPTED)
 
 
-REPORTED = ("name", "counts", "time_range", "ordering", "positive", "context", "rating_scale", "like_threshold", "split", "report", "data_hash")
+REPORTED = ("name", "counts", "time_range", "ordering", "positive", "auxiliary", "context", "rating_scale", "like_threshold", "split", "report", "data_hash")
 
 
 def _parser(readers: Mapping[str, Mapping[str, str]], *, splits: Sequence[str], units: Sequence[str]) -> argparse.ArgumentParser:
@@ -113,6 +113,7 @@ def _common(parser: argparse.ArgumentParser, splits: Sequence[str], units: Seque
     parser.add_argument("--test-fraction", type=_fraction, default=0.1, help="part of the rows that by_time takes for test (default 0.1)")
     parser.add_argument(f"--{SEED}", type=int, help="shuffles the catalogue and draws whatever is drawn (default 0)")
     parser.add_argument("--positive", type=_events, default=(), metavar="A,B", help="events that make a user's stream (default: all but impression)")
+    parser.add_argument("--auxiliary", type=_events, default=(), metavar="A,B", help="events that stand in a user's stream, too, but are never asked about, such as cart beside --positive purchase")
     parser.add_argument("--rating-scale", type=_numbers, default=(), metavar="1,2,3", help="the scale of the ratings (default: the distinct train values if at most 21, else quantile bins)")
     parser.add_argument("--like", type=float, metavar="RATING", help="a rating from which on counts as a click: asks clicks where there are only ratings")
     parser.add_argument("--time-unit", choices=units, default="s", help="what times given as numbers count (default s: seconds since 1970)")

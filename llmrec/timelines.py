@@ -31,8 +31,8 @@ class Timelines:
 
     items: (events,) int64, row in the catalogue.   ratings: (events,) float64, NaN where there is none.
     timestamps: (events,) float64, seconds, NaN where there is none.   parts: (events,) int8, index into PARTS.
-    rows: (events,) int64, row in `corpus.interactions.frame`.   names: (events,) the event words.
-    A stream holds the positive events whose item the catalogue knows; positive events of one item in a row (and in one part) are one event,
+    rows: (events,) int64, row in `corpus.interactions.frame`.   names: (events,) the event words.   asked: (events,) bool, False for auxiliary events: they are shown only.
+    A stream holds the positive and auxiliary events whose item the catalogue knows; such events of one item in a row (and in one part) are one event,
     with the first one's place and the last one's word, rating and row.
     """
 
@@ -45,6 +45,7 @@ class Timelines:
     parts: np.ndarray
     rows: np.ndarray
     names: list[str]
+    asked: np.ndarray
     contexts: dict[str, list[str | None]]
 
     @classmethod
@@ -63,6 +64,7 @@ class Timelines:
             parts=stream["part"].replace_strict({name: i for i, name in enumerate(PARTS)}, return_dtype=pl.Int8).to_numpy(),
             rows=rows.astype(np.int64),
             names=stream["event"].to_list(),
+            asked=~stream["event"].is_in(list(corpus.interactions.auxiliary)).to_numpy(),
             contexts={name: frame[name].gather(rows).to_list() for name in corpus.interactions.context},
         )
 
@@ -101,6 +103,7 @@ class Timelines:
             None if time != time else float(time),
             self.names[index],
             context or None,
+            bool(self.asked[index]),
         )
 
     def history(self, user: int, before: int, part: str) -> tuple[Event, ...]:
@@ -117,8 +120,8 @@ class Timelines:
         return np.random.default_rng(user).permutation([i for i in range(start, stop) if self.parts[i] < limit]).astype(int).tolist()
 
     def places(self, *parts: str) -> Iterator[tuple[int, int]]:
-        """(user, place) of every event in these parts, users in order."""
-        wanted = np.isin(self.parts, [PARTS.index(p) for p in parts])
+        """(user, place) of every event in these parts that may be asked about, users in order."""
+        wanted = np.isin(self.parts, [PARTS.index(p) for p in parts]) & self.asked
         users = np.repeat(np.arange(len(self)), np.diff(self.starts))
         for place in np.flatnonzero(wanted):
             yield int(users[place]), int(place)
@@ -167,7 +170,7 @@ def _stream(corpus: Corpus) -> pl.DataFrame:
         if name not in frame.columns:
             frame = frame.with_columns(pl.lit(None, dtype=kind).alias(name))
     catalog = pl.DataFrame({"item_id": corpus.catalog.item_ids, "item": np.arange(len(corpus.catalog))}, schema_overrides={"item_id": pl.String})
-    frame = frame.filter(log.is_positive).join(catalog, on="item_id", how="inner", maintain_order="left")
+    frame = frame.filter(log.is_shown).join(catalog, on="item_id", how="inner", maintain_order="left")
     new = (pl.struct("user_id", "item_id", "part") != pl.struct("user_id", "item_id", "part").shift(1)).fill_null(True)
     return (
         frame.select("user_id", "item_id", "item", "position", "timestamp", "rating", "event", "part", "row")

@@ -69,7 +69,7 @@ def test_null_is_what_was_not_said():
         ({"history": [1.5]}, "history is 1.5; expected a string"),
         ({"history": [None]}, "history is None"),
         ({"history": [["i1"]]}, "history is \\['i1'\\]"),
-        ({"history": [{"rating": 3}]}, "an event of the history has item_id and optionally rating, timestamp, event, context; got \\['rating'\\]"),
+        ({"history": [{"rating": 3}]}, "an event of the history has item_id and optionally rating, timestamp, event, context, seen; got \\['rating'\\]"),
         ({"history": [{"item_id": "i1", "stars": 3}]}, "got \\['item_id', 'stars'\\]"),
         ({"history": [{"item_id": "i1", "rating": "3"}]}, "rating is '3'; expected a finite number"),
         ({"history": [{"item_id": "i1", "rating": math.nan}]}, "rating is nan"),

@@ -69,8 +69,8 @@ class HeldOutTask:
         if len(asked) > MAX_USERS:
             asked = [asked[i] for i in np.linspace(0, len(asked) - 1, MAX_USERS).astype(np.int64)]
         offered = [name for name in ("rating", "timestamp", "review", "summary", "query") if name in frame.columns]
-        is_positive = self.corpus.interactions.is_positive.alias("is_positive")
-        rows = frame.with_row_index("row").select("row", "user_id", "item_id", "position", "part", "event", *offered, is_positive)
+        is_shown = self.corpus.interactions.is_shown.alias("is_shown")
+        rows = frame.with_row_index("row").select("row", "user_id", "item_id", "position", "part", "event", *offered, is_shown)
         by_user = rows.filter(pl.col("user_id").is_in(asked)).sort("user_id", "position").partition_by("user_id", as_dict=True, maintain_order=True)
         return {user_id: _User(part, self.timelines.temporal) for (user_id,), part in by_user.items()}
 
@@ -240,7 +240,7 @@ class _User:
         for row in rows.iter_rows(named=True):
             moment = row["position"] if temporal else PARTS.index(row["part"])
             asked = moment
-            if row["is_positive"]:
+            if row["is_shown"]:
                 # Events of one item in a row, in one part, are one event of the stream: a question about it stands before the first of them.
                 start = start if (row["item_id"], row["part"]) == before else moment
                 before, asked = (row["item_id"], row["part"]), start
@@ -268,7 +268,7 @@ class _User:
 def _rows_of(subject: HeldOutTask, part: str) -> set[int]:
     """The rows a part's questions of the task ask about."""
     task, timelines = TASKS[subject.task], subject.timelines
-    rows = task.questions(timelines, part).row if isinstance(task, QuestionTask) else timelines.rows[timelines.parts == PARTS.index(part)]
+    rows = task.questions(timelines, part).row if isinstance(task, QuestionTask) else timelines.rows[(timelines.parts == PARTS.index(part)) & timelines.asked]
     return set(rows.tolist())
 
 

@@ -51,7 +51,8 @@ class CatalogModel(Baseline):
             histories = Histories.of(batch, self.catalog)
             scores = self.score(batch, histories)
             for row, request in enumerate(batch):
-                seen = histories.items[histories.starts[row]:histories.starts[row + 1]]
+                own = slice(histories.starts[row], histories.starts[row + 1])
+                seen = histories.items[own][histories.seen[own]]
                 yield self._best(request, scores[row], seen, int(histories.skipped[row]))
 
     def _best(self, request: Request, scores: np.ndarray, seen: np.ndarray, skipped: int) -> Prediction:
@@ -106,7 +107,7 @@ class CatalogModel(Baseline):
             scores = np.array(self.score(requests, histories), dtype=np.float64)
             targets = np.array([self.catalog.row(str(question.target)) for question in batch])
             wanted = scores[np.arange(len(batch)), targets][:, None]
-            scores[histories.owners, histories.items] = -np.inf
+            scores[histories.owners[histories.seen], histories.items[histories.seen]] = -np.inf
             scores[np.arange(len(batch)), targets] = wanted[:, 0]
             ranks = (scores > wanted).sum(axis=1) + ((scores == wanted).sum(axis=1) - 1) / 2  # 0-based
             total += float(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0).sum())

@@ -20,25 +20,27 @@ from llmrec.timelines import Timelines
 class Histories:
     """The histories of a batch of questions; question q owns the events `starts[q]:starts[q + 1]`, oldest first.
 
-    items: (events,) int64, row in the catalogue.   ratings: (events,) float64, NaN where there is none.
+    items: (events,) int64, row in the catalogue.   ratings: (events,) float64, NaN where there is none.   seen: (events,) bool: see Event.
     skipped: (questions,) int64, how many events were left out because the catalogue does not hold their item.
     """
 
     starts: np.ndarray
     items: np.ndarray
     ratings: np.ndarray
+    seen: np.ndarray
     skipped: np.ndarray
 
     @classmethod
     def of(cls, requests: Sequence[Request], catalog: Catalog) -> Histories:
         """The histories that requests bring along."""
-        known = [[(catalog.rows[e.item_id], np.nan if e.rating is None else e.rating) for e in r.history if e.item_id in catalog.rows] for r in requests]
+        known = [[(catalog.rows[e.item_id], np.nan if e.rating is None else e.rating, e.seen) for e in r.history if e.item_id in catalog.rows] for r in requests]
         sizes = np.array([len(events) for events in known], dtype=np.int64)
-        flat = np.array([event for events in known for event in events], dtype=np.float64).reshape(-1, 2)
+        flat = np.array([event for events in known for event in events], dtype=np.float64).reshape(-1, 3)
         return cls(
             starts=np.concatenate([[0], np.cumsum(sizes)]),
             items=flat[:, 0].astype(np.int64),
             ratings=flat[:, 1],
+            seen=flat[:, 2].astype(bool),
             skipped=np.array([len(r.history) for r in requests], dtype=np.int64) - sizes,
         )
 
@@ -58,7 +60,7 @@ class Histories:
     def where(self, chosen: np.ndarray) -> Histories:
         """These histories with the chosen events only; chosen: (events,) bool."""
         sizes = np.bincount(self.owners[chosen], minlength=len(self))
-        return Histories(np.concatenate([[0], np.cumsum(sizes)]), self.items[chosen], self.ratings[chosen], self.skipped)
+        return Histories(np.concatenate([[0], np.cumsum(sizes)]), self.items[chosen], self.ratings[chosen], self.seen[chosen], self.skipped)
 
     def latest(self, count: int) -> Histories:
         """These histories with their latest `count` events at most."""

@@ -33,7 +33,7 @@ UNTITLED = "untitled"
 
 @dataclass(frozen=True)
 class IngestSettings:
-    """What is declared about a log. `positive`, `rating_scale` and `like_threshold` stand above what the reader says.
+    """What is declared about a log. `positive`, `auxiliary`, `rating_scale` and `like_threshold` stand above what the reader says; named positive events leave no auxiliary ones but those named.
 
     time_unit: the unit of times given as numbers (s, ms, us, ns). shuffle_ties: the seed that orders equal times of a user (None: file order).
     merge_repeats: merge exact repeats without times too. keep_parts: the parts that came with the data count (split given).
@@ -41,6 +41,7 @@ class IngestSettings:
     """
 
     positive: tuple[str, ...] = ()
+    auxiliary: tuple[str, ...] = ()
     rating_scale: tuple[float, ...] = ()
     like_threshold: float | None = None
     time_unit: str = "s"
@@ -63,6 +64,7 @@ class Cleaned:
     catalog: Catalog
     ordering: str
     positive: tuple[str, ...] = ()
+    auxiliary: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
     rating_scale: tuple[float, ...] = ()
     like_threshold: float | None = None
@@ -71,8 +73,8 @@ class Cleaned:
 
     @property
     def is_positive(self) -> pl.Expr:
-        """A polars expression: the row is an event of the user's stream."""
-        return Interactions(pl.DataFrame(schema=REQUIRED), self.ordering, self.positive, self.context).is_positive
+        """A polars expression: the row is an event of the user's stream that may be asked about."""
+        return Interactions(pl.DataFrame(schema=REQUIRED), self.ordering, self.positive, self.context, self.auxiliary).is_positive
 
 
 def clean(raw: RawLog, work: Path, settings: IngestSettings = IngestSettings()) -> Cleaned:
@@ -116,9 +118,10 @@ def clean(raw: RawLog, work: Path, settings: IngestSettings = IngestSettings()) 
     if not num_kept:
         raise ValueError(f"{raw.name}: of {rows_read} rows none is left; expected at least one")
     positive = settings.positive or raw.positive
-    absent = sorted(set(positive) - set(events))
+    auxiliary = settings.auxiliary or (raw.auxiliary if positive == raw.positive else ())
+    absent = sorted({*positive, *auxiliary} - set(events))
     if absent:
-        raise ValueError(f"no row has the event {absent[0]!r}, which is named as positive; the log has {', '.join(sorted(events))}")
+        raise ValueError(f"no row has the event {absent[0]!r}, which is named as {'positive' if absent[0] in positive else 'auxiliary'}; the log has {', '.join(sorted(events))}")
     if catalog is None:
         catalog = _catalog(pl.scan_parquet(files).select(pl.col("item_id").unique()).collect().with_columns(title=pl.lit("")), settings.seed, untitled="")
     report = {
@@ -127,7 +130,7 @@ def clean(raw: RawLog, work: Path, settings: IngestSettings = IngestSettings()) 
         **({"source": dict(raw.notes)} if raw.notes else {}),
     }
     return Cleaned(
-        name=raw.name, files=tuple(files), catalog=catalog, ordering=rules.ordering, positive=positive, context=raw.context, rating_scale=rules.scale,
+        name=raw.name, files=tuple(files), catalog=catalog, ordering=rules.ordering, positive=positive, auxiliary=auxiliary, context=raw.context, rating_scale=rules.scale,
         like_threshold=raw.like_threshold if settings.like_threshold is None else settings.like_threshold, rejects=lines, report=report,
     )
 
@@ -161,7 +164,7 @@ def assemble(cleaned: Cleaned, folder: Path, *, split: Mapping[str, object]) -> 
     cleaned.catalog.save(folder / "items.parquet")
     if cleaned.rejects:
         (folder / "rejects.jsonl").write_text("".join(line + "\n" for line in cleaned.rejects), encoding="utf-8")
-    interactions = Interactions(pl.read_parquet(folder / "interactions.parquet"), cleaned.ordering, cleaned.positive, cleaned.context)
+    interactions = Interactions(pl.read_parquet(folder / "interactions.parquet"), cleaned.ordering, cleaned.positive, cleaned.context, cleaned.auxiliary)
     return Corpus(cleaned.name, interactions, cleaned.catalog, scale, cleaned.like_threshold, split, report)
 
 

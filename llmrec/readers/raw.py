@@ -20,6 +20,7 @@ class RawLog:
         Values other than ids may still be text; `ingest` converts, checks and quarantines.
         A reader that cannot read a row at all may hand it on with a reason code in `fault` (null for good rows) and its text in `source`: it is quarantined and counted.
     items: item_id, title and attribute columns (List[String], or String with values split at "|"), or None where the source has no item table.
+    positive, auxiliary: the events that make a stream, and those that are shown in it but never asked about.
     temporal: whether a given split respects time, so that a question may see only what stands before it (False: folds drawn at random).
     like_threshold: the rating from which the source's own protocol calls it a like, if it has one.
     rating_scale: the source's declared scale (empty: taken from train).
@@ -30,6 +31,7 @@ class RawLog:
     items: pl.LazyFrame | None = None
     context: tuple[str, ...] = ()
     positive: tuple[str, ...] = ()
+    auxiliary: tuple[str, ...] = ()
     temporal: bool = True
     like_threshold: float | None = None
     rating_scale: tuple[float, ...] = ()

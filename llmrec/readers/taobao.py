@@ -6,7 +6,7 @@ Separate because its two behaviours come in files of their own and only purchase
     buy.test.txt    uid \\t sid                 one held-out purchase per user
     cart.csv        uid \\t sid \\t 3           items put into the cart; the third column is the word "cart"
 
-Each may be gzipped. Purchases make the stream; carts stay in the log as events of part train.
+Each may be gzipped. Purchases are asked about; carts, all of part train, stand in the histories only.
 Beware: of 193,747 carts 8,326 name the very item of the user's held-out purchase. It is how the set was published (page views are absent).
 
 Source: https://github.com/chenchongthu/EHCF (C. Chen et al., Efficient Heterogeneous Collaborative Filtering without Negative Sampling, AAAI 2020).
@@ -36,4 +36,4 @@ def read(path: Path) -> RawLog:
     folder = Path(path)
     columns = {"uid": "user_id", "sid": "item_id"}
     logs = [scan_table(need_file(folder, name), columns, "\t", None).with_columns(event=pl.lit(event), part=pl.lit(part)) for name, event, part in FILES]
-    return RawLog("taobao", pl.concat(logs), positive=("purchase",), temporal=False, notes={"licence": "Tianchi / Alibaba: research use"})
+    return RawLog("taobao", pl.concat(logs), positive=("purchase",), auxiliary=("cart",), temporal=False, notes={"licence": "Tianchi / Alibaba: research use"})

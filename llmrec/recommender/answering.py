@@ -160,7 +160,7 @@ class Recommender:
         if not task.reads_history and request.history:
             request = replace(request, history=())
         tokens, trunk, space, skipped, shown = self.composer.prompt(template, request, space=space)
-        if request.exclude_seen and len(request.history) >= len(self.catalog) and self.catalog.rows.keys() <= {event.item_id for event in request.history}:
+        if request.exclude_seen and len(request.history) >= len(self.catalog) and self.catalog.rows.keys() <= {event.item_id for event in request.history if event.seen}:
             # Who has had everything is offered what lies longest back, rather than nothing.
             request = replace(request, history=request.history[-shown:] if shown else ())
         if space == TEXT:
@@ -290,7 +290,7 @@ class Recommender:
             mask = named if mask is None else mask & named
         left_out = set(request.exclude)
         if request.exclude_seen and request.candidates is None:
-            left_out.update(event.item_id for event in request.history)
+            left_out.update(event.item_id for event in request.history if event.seen)
         return mask, np.array(sorted(rows[item_id] for item_id in left_out if item_id in rows), dtype=np.int64)
 
     def _where(self, where: Mapping[str, object]) -> np.ndarray:

@@ -131,6 +131,9 @@ class BoundStream(BoundTask):
             places = rng.permutation(self.places[low:high])[: self.window]
         fit = places[-composer.max_prompt_tokens :].tolist()  # an event has a token at least
         trunk, _ = composer.trunk(template, [self.timelines.event(place) for place in fit], learn=ITEMS)
+        if not self.timelines.asked[fit].all():  # auxiliary events are read, not foretold
+            shown = fit[len(fit) - len(trunk.answers) :]
+            trunk.answers = [answer for answer, asked in zip(trunk.answers, self.timelines.asked[shown]) if asked]
         return Example(self.task.name, trunk) if trunk.answers else None
 
     def held_out(self, part: str) -> list[HeldOut]:

@@ -13,7 +13,7 @@ def test_counts_of_both_behaviours_and_one_test_purchase_per_user(data):
     assert counts == {"cart/train": 193_747, "purchase/train": 211_022, "purchase/test": 48_749}
     assert (log["user_id"].n_unique(), log["item_id"].n_unique()) == (48_749, 39_493)
     assert log.filter(pl.col("part") == "test")["user_id"].n_unique() == 48_749
-    assert (raw.positive, raw.temporal, raw.items) == (("purchase",), False, None)
+    assert (raw.positive, raw.auxiliary, raw.temporal, raw.items) == (("purchase",), ("cart",), False, None)
 
 
 def test_carts_of_the_held_out_purchase_are_as_many_as_the_docstring_warns_of(data):
