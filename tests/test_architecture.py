@@ -44,6 +44,7 @@ LATE_IMPORTS = {
     ("llmrec.prepare", "main"): "--help answers without polars, and only a model needs torch",
     ("train.pretrain", "main"): "--help answers without torch",
     ("train.finetune", "main"): "--help answers without torch",
+    ("train.tune", "tune"): "an optional library, for searches alone",
     ("train.journal", "Journal.__init__"): "tensorboard, for runs that write it",
     ("eval.run", "main"): "--help answers without torch and polars",
     ("eval.compare", "main"): "--help answers without polars",

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from llmrec.config import PhaseSettings, Settings
 from llmrec.evaluation import score
 from llmrec.exam import Exam, save_predictions
-from llmrec.metrics import LOWER_IS_BETTER
+from llmrec.metrics.criterion import criterion, lower_is_better
 from llmrec.mixture import Mixture
 from llmrec.objective import Objective
 from llmrec.publishing import check_free
@@ -46,7 +46,6 @@ MAX_SKIPPED = 3
 """Steps in a row whose loss or gradient is not finite before a run gives up."""
 LOG_STEPS = 20
 """Steps between two lines of the log, which holds their mean."""
-TINY = 1e-6
 """What a metric counts as at least in a mean of several: a task that has learned nothing yet must not make all steps equal."""
 
 
@@ -90,21 +89,10 @@ class Validation:
     exams: Mapping[str, Exam]
     recommender: Callable[[], Recommender]
 
-    @property
-    def lower_is_better(self) -> bool:
-        return len(self.exams) == 1 and all(map(_is_error, self.exams))
-
     def figures(self) -> dict[str, float]:
         """Each metric under its headline filter. Raises ValueError where the held-out answers leave one undefined (an AUC of one class)."""
         with tempfile.TemporaryDirectory() as folder:
             return {name: self._figure(name, exam, Path(folder)) for name, exam in self.exams.items()}
-
-    def criterion(self, figures: Mapping[str, float]) -> float:
-        """What chooses the step: the metric; of several their geometric mean, errors inverted, so that a gain of one per cent counts the same in each."""
-        if len(figures) == 1:
-            return next(iter(figures.values()))
-        gains = [-math.log(max(figure, TINY)) if _is_error(name) else math.log(max(figure, TINY)) for name, figure in figures.items()]
-        return math.exp(sum(gains) / len(gains))
 
     def _figure(self, name: str, exam: Exam, folder: Path) -> float:
         metric = name.partition("/")[2]
@@ -113,10 +101,6 @@ class Validation:
         if figure is None:
             raise ValueError(f"{name} is not defined on the {len(exam.held_out)} held-out questions of valid; name another validation.metric")
         return figure
-
-
-def _is_error(name: str) -> bool:
-    return name.partition("/")[2] in LOWER_IS_BETTER
 
 
 class Stop:
@@ -266,12 +250,12 @@ def _validate(accelerator: Accelerator, validation: Validation, progress: Progre
     if accelerator.is_main_process:
         figures = torch.tensor(list(validation.figures().values()), dtype=torch.float64, device=accelerator.device)
     found = dict(zip(validation.exams, accelerator.reduce(figures, "sum").tolist(), strict=True))
-    figure = validation.criterion(found)
+    figure = criterion(found)
     progress.history.append((progress.step, figure))
     if journal is not None:
         together = {"valid": figure} if len(found) > 1 else {}
         journal.write(step=progress.step, **{f"valid_{name}": value for name, value in found.items()}, **together)
-    better = progress.best is None or (figure < progress.best if validation.lower_is_better else figure > progress.best)
+    better = progress.best is None or (figure < progress.best if lower_is_better(found) else figure > progress.best)
     progress.since_best = 0 if better else progress.since_best + 1
     if better:
         progress.best, progress.best_step, progress.best_figures = figure, progress.step, found

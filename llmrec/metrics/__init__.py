@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from llmrec.metrics import binary, catalogue, ranking, rating, text
+from llmrec.metrics.criterion import LOWER_IS_BETTER
 from llmrec.metrics.statistic import Statistic
 
 __all__ = ["CUTOFFS", "HEADLINES", "LOWER_IS_BETTER", "METRICS", "NEITHER_IS_BETTER", "binary", "catalogue", "ranking", "rating", "text"]
@@ -62,6 +63,5 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "binary": ("auc", "logloss"),
     "text": ("rougeL", "bleu4"),
 }
-LOWER_IS_BETTER = frozenset({"rmse", "mae", "ece", "logloss"})
 # Descriptions: more of it is another kind of list or text, not a better one.
 NEITHER_IS_BETTER = frozenset({"coverage@10", "novelty@10", "popularity@10", "diversity@10", "distinct1", "distinct2", "features_named"})
