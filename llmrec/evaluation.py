@@ -67,10 +67,9 @@ class Background:
         catalog, log = corpus.catalog, corpus.interactions
         values = catalog.attribute_values
         attributes = [frozenset(f"{name}: {value}" for name in values for value in values[name][row]) for row in range(len(catalog))]
-        plain = [" ".join([title, *(value for name in values for value in values[name][row])]) for row, title in enumerate(catalog.titles)]
         reviews = log.part(TRAIN).frame.filter(pl.col("review").is_not_null()).select("item_id", "user_id", "review").rows() if log.has("review") else []
         train = timelines.items[timelines.parts == PARTS.index(TRAIN)]
-        return cls(catalog.rows, np.bincount(train, minlength=len(catalog)), attributes, plain, reviews)
+        return cls(catalog.rows, np.bincount(train, minlength=len(catalog)), attributes, catalog.texts, reviews)
 
     @cached_property
     def features(self) -> frozenset[str]:

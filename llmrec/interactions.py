@@ -144,6 +144,12 @@ class Catalog:
         return {name: [list(values or ()) for values in self.frame[name].to_list()] for name in self.attributes}
 
     @cached_property
+    def texts(self) -> list[str]:
+        """Each item's own words: its title and attribute values."""
+        values = self.attribute_values
+        return [" ".join([title, *(value for name in values for value in values[name][row])]) for row, title in enumerate(self.titles)]
+
+    @cached_property
     def holders(self) -> dict[str, dict[str, list[int]]]:
         """attribute -> value -> the rows that have it."""
         found: dict[str, dict[str, list[int]]] = {}

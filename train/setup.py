@@ -30,6 +30,7 @@ from llmrec.content import Content, content_vectors, item_texts
 from llmrec.encoders import sentence_vectors, token_embeddings
 from llmrec.exam import ASKED_AT_ONCE, Exam
 from llmrec.expectations import Expectations
+from llmrec.grounding import Grounding
 from llmrec.indexing import ItemIndex, Material, build_index
 from llmrec.interactions import TRAIN, VALID, Corpus
 from llmrec.launch import collect_seldom
@@ -127,6 +128,7 @@ def run(
         with publish(settings.output, overwrite=settings.overwrite) as folder:
             save_recommender(
                 folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder, expectations=expectations,
+                grounding=Grounding.of(corpus) if any(TASKS[name].grounded for name in answers) else None,
             )
             (folder / "train_config.yaml").write_text(settings_yaml(settings), encoding="utf-8")
             for name in ("log.jsonl", "tensorboard"):

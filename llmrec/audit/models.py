@@ -24,6 +24,7 @@ from llmrec.audit.log import MIN_REVIEW_CHARACTERS, MIN_TITLE_CHARACTERS
 from llmrec.collaborative import STATISTICS, collaborative_vectors
 from llmrec.content import Content, item_texts, text_terms
 from llmrec.expectations import Expectations
+from llmrec.grounding import Grounding
 from llmrec.indexing.index import ItemIndex
 from llmrec.indexing.semantic import LEVELS
 from llmrec.interactions import PARTS, TRAIN, VALID, Corpus, sha256
@@ -41,7 +42,7 @@ PROMPT_TEXTS = ("preamble", "event", "question")
 class ModelFolder:
     """What a model folder says of how it was made.
 
-    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations: its content vectors and what it weighs its answers against, None where it has none.
+    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations: its content vectors and what it weighs its answers against, None where it has none.   grounding: the features its texts may name, or None.
     pieces: the tokenizer's plain pieces, "▁" for a space.   prompts: the words of its prompt files.
     """
 
@@ -52,6 +53,7 @@ class ModelFolder:
     pieces: Sequence[str] = ()
     prompts: Sequence[str] = ()
     expectations: Expectations | None = None
+    grounding: Grounding | None = None
 
     @classmethod
     def load(cls, folder: Path) -> ModelFolder:
@@ -68,6 +70,7 @@ class ModelFolder:
             pieces=tuple(_pieces(tokenizer)),
             prompts=tuple(str(entry[name]) for entries in prompts for entry in entries for name in PROMPT_TEXTS if entry.get(name)),
             expectations=Expectations.load(folder, {item_id: row for row, item_id in enumerate(item_ids)}),
+            grounding=Grounding.load(folder, len(item_ids)),
         )
 
 
@@ -198,6 +201,16 @@ def expectations_of_held_out(subject: Subject) -> Finding | None:
     return Finding.of("expectations_of_held_out", ERROR, int(moved.sum()), "items have other expectations than train's ratings give: they were fitted on something else")
 
 
+def grounding_of_held_out(subject: Subject) -> Finding | None:
+    """What a written answer may say of an item stands in train."""
+    kept = subject.model.grounding
+    if kept is None or not subject.same_items:
+        return None
+    again = Grounding.of(subject.corpus)
+    moved = len(kept.starts) - 1 if again is None else sum(kept.of_item(row) != again.of_item(row) for row in range(len(kept.starts) - 1))
+    return Finding.of("grounding_of_held_out", ERROR, moved, "items may be said to have other features than train says: the list was made from something else")
+
+
 def codes_in_file_order(subject: Subject) -> Finding | None:
     """Among items that share all but their last code, that code does not follow the first appearance in the log (for atomic codes: among all items).
 
@@ -246,7 +259,7 @@ def prompt_of_held_out(subject: Subject) -> Finding | None:
 
 
 MODEL_CHECKS: tuple[Callable[[Subject], Finding | None], ...] = (
-    other_data, chosen_on, content_of_held_out, codes_of_other_content, expectations_of_held_out, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
+    other_data, chosen_on, content_of_held_out, codes_of_other_content, expectations_of_held_out, grounding_of_held_out, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
 )
 
 

@@ -25,6 +25,7 @@ from llmrec.decoding.reading import Reading
 from llmrec.decoding.search import beam, exact, score
 from llmrec.decoding.writing import write
 from llmrec.expectations import Expectations
+from llmrec.grounding import Claim, Grounding, Speller
 from llmrec.interactions import Catalog, Event
 from llmrec.model import LanguageModel
 from llmrec.predictions import Item, Prediction, Request
@@ -66,7 +67,7 @@ class Recommender:
     [Item(item_id='i40', title='...', score=-2.31), Item(item_id='i3', title='...', score=-2.87)]
     """
 
-    def __init__(self, model: LanguageModel, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], *, expectations: Expectations | None = None, card: Mapping[str, object] | None = None, wording: str = "seen", batch_tokens: int = 16_384):
+    def __init__(self, model: LanguageModel, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], *, expectations: Expectations | None = None, grounding: Grounding | None = None, card: Mapping[str, object] | None = None, wording: str = "seen", batch_tokens: int = 16_384):
         """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities) and `blends` (task -> weights of its answer and of the expectations) are used.
         wording: "seen" or "unseen": which wordings prompts are written in (the first of the request's language).   batch_tokens: prompt tokens read at once.
         """
@@ -75,13 +76,14 @@ class Recommender:
         self.model, self.composer, self.templates = model, composer, dict(templates)
         self.card = dict(card or {})
         self.wording, self.batch_tokens = wording, batch_tokens
-        self.expectations = expectations
+        self.expectations, self.grounding = expectations, grounding
         self.temperatures: dict[str, float] = dict(self.card.get("temperatures") or {})
         self.blends: dict[str, list[float]] = dict(self.card.get("blends") or {}) if expectations is not None else {}
         self.catalog = composer.catalog
         self.tasks = list(self.templates)
         self.titles = {item_id: title or "untitled" for item_id, title in zip(self.catalog.item_ids, self.catalog.titles)}
         self._masks: dict[str, np.ndarray] = {}
+        self._speller: Speller | None = None
         self._labels = np.array(self.catalog.item_ids, dtype=object)
 
     @classmethod
@@ -90,10 +92,10 @@ class Recommender:
 
         Raises FileNotFoundError naming what is missing, ValueError for a folder of another format.
         """
-        model, composer, templates, expectations, about = load_parts(Path(folder))
+        model, composer, templates, expectations, grounding, about = load_parts(Path(folder))
         model.eval().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         model.set_spaces(composer.spaces)
-        return cls(model, composer, templates, expectations=expectations, card=about, wording=wording, batch_tokens=batch_tokens)
+        return cls(model, composer, templates, expectations=expectations, grounding=grounding, card=about, wording=wording, batch_tokens=batch_tokens)
 
     # --- verbs -----------------------------------------------------------------------------------------------------------------
 
@@ -222,7 +224,7 @@ class Recommender:
             reading = Reading.of(self.model, [query.tokens for query in batch])
         if mode == "write":
             vocabulary = self.composer.vocabulary
-            texts = write(reading, end=vocabulary.end, forbidden=vocabulary.control, max_tokens=MAX_ANSWER_TOKENS)
+            texts = write(reading, end=vocabulary.end, forbidden=vocabulary.control, max_tokens=MAX_ANSWER_TOKENS, guards=[self._guard(query.request) for query in batch])
             return [Prediction(text=vocabulary.decode(text)) for text in texts]
         space = self.composer.spaces[space_name]
         if mode in ("closed", "fan"):
@@ -243,6 +245,14 @@ class Recommender:
             return [self._listed(query.request.k, own[places], row[places]) for query, own, row, places in zip(batch, rows, scores, best)]
         rows, scores = beam(reading, space.trie, space_name, width=width, allowed=allowed)
         return [self._listed(query.request.k, row, score) for query, row, score in zip(batch, rows, scores)]
+
+    def _guard(self, request: Request) -> Claim | None:
+        """What a written answer must not name: features of other items, where the task is about one and the model knows features."""
+        if self.grounding is None or not find_task(request.task).grounded or request.item_id is None:
+            return None
+        if self._speller is None:
+            self._speller = Speller(self.composer.vocabulary, self.grounding.features)
+        return Claim(self._speller, frozenset(self.grounding.features) - self.grounding.of_item(self.catalog.rows[request.item_id]))
 
     def _closed(self, requests: Sequence[Request], space_name: str, probabilities: np.ndarray) -> list[Prediction]:
         """The calibrated answers. probabilities: (requests, answers), as the model has them."""

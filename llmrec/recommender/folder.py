@@ -20,6 +20,7 @@ from llmrec.bases import Base, load_base, load_lm, start_and_end
 from llmrec.composer import MAX_ANSWER_TOKENS, Composer
 from llmrec.content import Content
 from llmrec.expectations import Expectations
+from llmrec.grounding import Grounding
 from llmrec.indexing import ItemIndex, Material, build_index
 from llmrec.interactions import Catalog, Corpus
 from llmrec.model import LanguageModel
@@ -66,8 +67,8 @@ class Layout:
         return self.folder / "merged"
 
 
-def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[PromptTemplate, ...]], Expectations | None, dict[str, object]]:
-    """Model, composer, templates by task, expectations (where it has some) and card of a folder; nothing outside it is read but a hub base named in it.
+def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[PromptTemplate, ...]], Expectations | None, Grounding | None, dict[str, object]]:
+    """Model, composer, templates by task, expectations and grounding (where it has them) and card of a folder; nothing outside it is read but a hub base named in it.
 
     Raises FileNotFoundError naming what is missing, ValueError for a folder of another format.
     """
@@ -83,7 +84,7 @@ def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[P
     items = index.space(catalog.item_ids, vocabulary.size)
     composer = Composer(vocabulary, catalog, items, rating_scale=about["rating_scale"], max_prompt_tokens=about["max_prompt_tokens"])
     templates = {name: load_task_templates(layout.prompts, name) for name in about["tasks"]}
-    return model, composer, templates, Expectations.load(layout.folder, catalog.rows), about
+    return model, composer, templates, Expectations.load(layout.folder, catalog.rows), Grounding.load(layout.folder, len(catalog)), about
 
 
 def load_task_templates(prompts: Path, task: str) -> tuple[PromptTemplate, ...]:
@@ -94,7 +95,7 @@ def load_task_templates(prompts: Path, task: str) -> tuple[PromptTemplate, ...]:
 
 def save_recommender(
     folder: Path, *, model: LanguageModel, tokenizer, index: ItemIndex, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], content: Content | None,
-    card: Mapping[str, object], kind: str, base_folder: Path | None = None, expectations: Expectations | None = None,
+    card: Mapping[str, object], kind: str, base_folder: Path | None = None, expectations: Expectations | None = None, grounding: Grounding | None = None,
 ) -> None:
     """Writes a model folder into `folder`, which exists and is published by the caller.
 
@@ -118,6 +119,8 @@ def save_recommender(
     composer.catalog.save(layout.catalog)
     if expectations is not None:
         expectations.save(folder)
+    if grounding is not None:
+        grounding.save(folder)
     if content is not None:
         layout.content.mkdir()
         content.save(layout.content)

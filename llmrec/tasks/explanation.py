@@ -21,6 +21,7 @@ class Explanation(QuestionTask):
     required = ("code",)
     offered = ("code", "title", "context")
     max_questions = 6
+    grounded = True
 
     def reason_absent(self, corpus: Corpus) -> str | None:
         if _has_words(corpus) or corpus.catalog.attributes:

@@ -26,6 +26,7 @@ class Task(ABC):
 
     name: as users and files call it.   family: "items", "rating", "binary" or "text": which metrics judge it.   space: the answer space ("yes_no" has one per language).
     required, offered: the fields its question must and may hold (none: a stream task).   candidates: whether a request names the items to choose from.
+    grounded: whether a written answer may name only features that the item asked about is known to have.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Task(ABC):
     offered: tuple[str, ...] = ()
     candidates: bool = False
     reads_history: bool = True
+    grounded: bool = False
 
     @abstractmethod
     def reason_absent(self, corpus: Corpus) -> str | None:
