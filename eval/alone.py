@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
+
+from llmrec.launch import USAGE, run_training
 
 JOINT = "joint"
 
@@ -31,7 +32,6 @@ def main(argv: list[str] | None = None) -> int:
     # After the arguments are read: --help must answer without torch or polars.
     from llmrec.config import load_settings
     from llmrec.interactions import Corpus
-    from llmrec.launch import USAGE
     from llmrec.metrics import HEADLINES
     from llmrec.recommender import Recommender
     from llmrec.tasks import TASKS
@@ -50,8 +50,10 @@ def main(argv: list[str] | None = None) -> int:
     for name in (JOINT, *tasks):
         # The short form of finetune's tasks would win over the one set here.
         alone = [] if name == JOINT else [f"{options.phase}.tasks={json.dumps({name: 1.0})}", f"{options.phase}.tokens={{}}", "tasks=null", f"{options.phase}.validation.metric={name}/{HEADLINES[TASKS[name].family][0]}"]
+        options.out.mkdir(parents=True, exist_ok=True)
         code, seconds[name] = _train(options, name, alone)
         if code:
+            print(f"eval.alone: the training of {name} ended with {code}; see {options.out / name}.log", file=sys.stderr)
             return code
     timelines = Timelines.of(Corpus.load(settings.data.corpus))
     rows = gains(Suite(part=options.part, seed=settings.seed), timelines, list(tasks), lambda name: Recommender.from_pretrained(options.out / name), joint=JOINT, folder=options.out)
@@ -66,11 +68,8 @@ def _train(options: argparse.Namespace, name: str, changes: list[str]) -> tuple[
     output, clock = options.out / name, options.out / f"{name}.seconds.json"
     if output.is_dir() and clock.is_file():
         return 0, float(json.loads(clock.read_text()))
-    package = __package__.rpartition(".")[0]
-    module = f"{package}.train.{options.phase}" if package else f"train.{options.phase}"
-    config = ["--config", options.config] if options.config else []
     begun = time.monotonic()
-    code = subprocess.run([sys.executable, "-m", module, *config, *options.settings, *changes, f"output={output}"], stdout=subprocess.DEVNULL).returncode
+    code, _ = run_training(options.phase, options.config, [*options.settings, *changes, f"output={output}"], log=options.out / f"{name}.log")
     seconds = time.monotonic() - begun
     if not code:
         clock.write_text(json.dumps(seconds))

@@ -32,6 +32,8 @@ class DataSettings(Section):
     """Folder that `python -m llmrec.prepare` wrote."""
     languages: list[str] = ["en", "zh"]
     """Languages of the prompts in training; each keeps its share of the wordings."""
+    fraction: float = Field(1.0, gt=0, le=1)
+    """The part of the users whose events are learned from, drawn by the seed (to see how quality grows with the data); content and held-out questions are those of all."""
 
 
 class LoraSettings(Section):

@@ -1,4 +1,4 @@
-"""What commands share before heavy imports: the arguments of training, how errors end, and how seldom garbage is looked for.
+"""What commands share before heavy imports: the arguments of training, trainings in processes of their own, how errors end, and how seldom garbage is looked for.
 
 Separate from what is launched, so that `--help` answers without torch.
 """
@@ -9,9 +9,13 @@ import argparse
 import errno
 import functools
 import gc
+import importlib.util
+import json
 import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from safetensors import SafetensorError
 
@@ -42,6 +46,15 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
+
+
+def run_training(phase: str, config: str | None, settings: Sequence[str], *, log: Path) -> tuple[int, dict[str, object]]:
+    """Trains in a process of its own (what it leaves in memory goes with it): the exit status, and what the command printed ({} where it failed). log: the file of what it says meanwhile."""
+    package = "llmrec.train" if importlib.util.find_spec("llmrec.train") else "train"
+    command = [sys.executable, "-m", f"{package}.{phase}", *(["--config", config] if config else []), *settings]
+    with open(log, "w", encoding="utf-8") as said:
+        ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=said, text=True)
+    return ended.returncode, json.loads(ended.stdout) if ended.returncode == 0 else {}
 
 
 def guarded(main: Callable[..., None]) -> Callable[..., int]:

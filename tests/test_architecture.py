@@ -50,6 +50,9 @@ LATE_IMPORTS = {
     ("eval.compare", "main"): "--help answers without polars",
     ("eval.alone", "main"): "--help answers without torch and polars",
     ("eval.recheck", "main"): "an optional library, and --help answers without polars",
+    ("eval.scaling", "main"): "--help answers without pydantic",
+    ("eval.scaling", "_parameters"): "needed after a training alone",
+    ("eval.scaling", "_figure"): "matplotlib, after all trainings",
     ("eval.show", "main"): "--help answers without torch and polars",
     ("benchmarks.trie", "Static.__init__"): "the peer is a clone that need not be there",
 }

@@ -103,7 +103,8 @@ def run(
         vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens),
     )
     fold_content = content_of_others(settings, corpus, index)
-    bound = {name: OBJECTIVES[name].bind(timelines, seed=settings.seed) for name in templates}
+    learned = timelines if settings.data.fraction == 1 else Timelines.of(some_users(corpus, settings.data.fraction, settings.seed))
+    bound = {name: OBJECTIVES[name].bind(learned, seed=settings.seed) for name in templates}
     mixture = Mixture(
         bound, templates, composer, phase.tasks, batch_tokens=phase.batch_tokens // phase.accumulation, row_tokens=phase.row_tokens,
         languages=settings.data.languages, seed=settings.seed, tokens=phase.tokens, temperature=phase.balance_temperature if phase.balance == "temperature" else None,
@@ -140,6 +141,13 @@ def run(
         sys.stdout.write(json.dumps({"output": str(settings.output), "steps": progress.step, "valid": card["valid"]}) + "\n")
     accelerator.wait_for_everyone()
     accelerator.end_training()
+
+
+def some_users(corpus: Corpus, fraction: float, seed: int) -> Corpus:
+    """The corpus with this part of its users, at least one."""
+    users = np.sort(corpus.interactions.frame["user_id"].unique().to_numpy())
+    drawn = np.random.default_rng(seed).permutation(users)[: max(1, round(fraction * len(users)))]
+    return replace(corpus, interactions=replace(corpus.interactions, frame=corpus.interactions.frame.filter(pl.col("user_id").is_in(drawn.tolist()))))
 
 
 def check_isolation(model: LanguageModel, mixture: Mixture) -> None:

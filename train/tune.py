@@ -14,7 +14,6 @@ import argparse
 import json
 import logging
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,7 +24,7 @@ from pydantic import Field
 
 from llmrec.assets import folder_of
 from llmrec.config import Section, load_settings
-from llmrec.launch import guarded
+from llmrec.launch import guarded, run_training
 from llmrec.metrics.criterion import criterion, lower_is_better
 
 log = logging.getLogger("llmrec")
@@ -99,17 +98,14 @@ def tune(search: Search, overrides: list[str], output: Path, *, trials: int, see
 
 
 def _train(search: Search, overrides: list[str], output: Path, *, number: int, chosen: dict[str, object]) -> dict[str, object]:
-    """One training in a process of its own: what it prints is its figures, and what it leaves behind in memory goes with it."""
     folder = output / f"trial-{number:03d}"
     settings = [*overrides, *(f"{key}={_text(value)}" for key, value in chosen.items()), f"output={folder}", "overwrite=true"]
-    command = [sys.executable, "-m", f"train.{search.phase}", "--config", search.config, *settings]
     started = time.monotonic()
-    with open(output / f"trial-{number:03d}.log", "w", encoding="utf-8") as errors:
-        ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-    valid = json.loads(ended.stdout)["valid"] if ended.returncode == 0 else {}
+    code, printed = run_training(search.phase, search.config, settings, log=output / f"trial-{number:03d}.log")
+    valid = printed.get("valid", {})
     return {
         "trial": number, "settings": chosen, "criterion": criterion(valid) if valid else None, "valid": valid, "seconds": round(time.monotonic() - started),
-        "exit": ended.returncode,
+        "exit": code,
     }
 
 

@@ -1,0 +1,97 @@
+"""How quality grows with the model and with the data: one recipe at several widths and fractions of the users, each a training of its own.
+
+    python -m eval.scaling --config amazon-beauty --widths 32 64 128 --fractions 0.25 0.5 1 --out docs/scaling data.corpus=corpora/beauty
+
+Widths keep the config's proportions (the MLP grows with the width; so do the heads, where they divide it). Every training is validated as the config says, with all else equal;
+the figures are those of the valid part at its best step. Trainings that stand in --work already are not repeated, so a stopped study goes on.
+Writes OUT.json and OUT.svg, and prints the table. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from llmrec.launch import USAGE, run_training
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m eval.scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, metavar="NAME_OR_PATH", help="the config of the trainings")
+    parser.add_argument("--widths", type=int, nargs="+", required=True, metavar="N", help="hidden units of the models")
+    parser.add_argument("--fractions", type=float, nargs="+", required=True, metavar="F", help="parts of the users that are learned from, above 0 to 1")
+    parser.add_argument("--out", type=Path, required=True, metavar="NAME", help="NAME.json and NAME.svg are written")
+    parser.add_argument("--work", type=Path, default=Path("runs/scaling"), metavar="DIR", help="where trainings and their logs stand (default runs/scaling)")
+    parser.add_argument("settings", metavar="key=value", nargs="*", help="overrides of the config, such as data.corpus=DIR seed=1")
+    options = parser.parse_intermixed_args(argv)
+
+    # After the arguments are read: --help must answer at once.
+    from llmrec.config import load_settings
+
+    try:
+        model = load_settings(options.config, [*options.settings, f"output={options.work}", *(f"data.fraction={fraction}" for fraction in options.fractions)]).model
+    except (FileNotFoundError, ValueError) as error:
+        print(f"eval.scaling: {error}", file=sys.stderr)
+        return USAGE
+    options.work.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for width in options.widths:
+        head = model.width // model.heads
+        changes = [f"model.width={width}", f"model.mlp_width={model.mlp_width * width // model.width}", f"model.heads={max(1, width // head) if width % max(1, width // head) == 0 else 1}"]
+        for fraction in options.fractions:
+            code, row = _train(options, f"{width}-{fraction:g}", [*changes, f"data.fraction={fraction}"])
+            if code:
+                print(f"eval.scaling: the training of width {width} on {fraction:g} of the users ended with {code}; see {options.work}", file=sys.stderr)
+                return code
+            rows.append({"width": width, "fraction": fraction, **row})
+            print(json.dumps(rows[-1]), flush=True)
+    record = {"config": options.config, "settings": options.settings, "rows": rows}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    options.out.with_suffix(".svg").write_text(_figure(rows), encoding="utf-8")
+    return 0
+
+
+def _train(options: argparse.Namespace, name: str, changes: list[str]) -> tuple[int, dict[str, object]]:
+    """Trains one model, unless its figures stand there; its exit status, valid figures, parameters and seconds. The model itself is not kept."""
+    kept, output = options.work / f"{name}.json", options.work / name
+    if kept.is_file():
+        return 0, json.loads(kept.read_text(encoding="utf-8"))
+    begun = time.monotonic()
+    code, printed = run_training("pretrain", options.config, [*options.settings, *changes, f"output={output}", "overwrite=true"], log=options.work / f"{name}.log")
+    if code:
+        return code, {}
+    row = {"valid": printed["valid"], "parameters": _parameters(output), "seconds": round(time.monotonic() - begun)}
+    kept.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    shutil.rmtree(output)
+    return 0, row
+
+
+def _parameters(folder: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(folder / "model.safetensors", "numpy") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+
+
+def _figure(rows: list[dict]) -> str:
+    """One panel a metric: a line for each width over the fractions of the users."""
+    from llmrec.plots import colours, lines
+
+    metrics = list(rows[0]["valid"])
+    names = [f"{width} wide" for width in dict.fromkeys(row["width"] for row in rows)]
+    panels = {}
+    for metric in metrics:
+        panels[f"{metric} on valid"] = {
+            f"{width} wide": [(f"{row['fraction']:g}", row["valid"][metric]) for row in rows if row["width"] == width] for width in dict.fromkeys(row["width"] for row in rows)
+        }
+    return lines(panels, colours(names, []), label="quality by model width and part of the users")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

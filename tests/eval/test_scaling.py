@@ -1,0 +1,53 @@
+"""The study of widths and fractions: every training once, what each is told, and what is written."""
+
+import json
+
+import pytest
+
+from eval import scaling
+from train.setup import some_users
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    told = []
+
+    def run_training(phase, config, settings, *, log):
+        told.append({key: value for key, _, value in (setting.partition("=") for setting in settings)})
+        width, fraction = int(told[-1]["model.width"]), float(told[-1]["data.fraction"])
+        output = scaling.Path(told[-1]["output"])
+        output.mkdir(parents=True)
+        return (7, {}) if width == 13 else (0, {"valid": {"next_item/ndcg@10": width * fraction / 1000}})
+
+    monkeypatch.setattr(scaling, "run_training", run_training)
+    monkeypatch.setattr(scaling, "_parameters", lambda folder: 1000)
+    return told
+
+
+def test_each_pair_is_trained_once_and_plotted(trainings, tmp_path):
+    arguments = ["--config", "amazon-beauty", "--widths", "64", "192", "--fractions", "0.5", "1", "--out", str(tmp_path / "docs" / "scaling"), "--work", str(tmp_path / "work"), "data.corpus=c"]
+    assert scaling.main(arguments) == 0
+    assert [(told["model.width"], told["data.fraction"], told["model.mlp_width"], told["model.heads"]) for told in trainings] == [
+        ("64", "0.5", "256", "1"), ("64", "1.0", "256", "1"), ("192", "0.5", "768", "3"), ("192", "1.0", "768", "3"),
+    ]
+    assert all(told["data.corpus"] == "c" for told in trainings)
+    record = json.loads((tmp_path / "docs" / "scaling.json").read_text())
+    assert [(row["width"], row["fraction"], row["valid"]["next_item/ndcg@10"]) for row in record["rows"]] == [(64, 0.5, 0.032), (64, 1.0, 0.064), (192, 0.5, 0.096), (192, 1.0, 0.192)]
+    figure = (tmp_path / "docs" / "scaling.svg").read_text()
+    assert figure.startswith("<svg") and "64 wide" in figure and "192 wide" in figure and "next_item/ndcg@10 on valid" in figure
+    assert scaling.main(arguments) == 0 and len(trainings) == 4
+
+
+def test_a_training_that_fails_ends_the_study(trainings, tmp_path, capsys):
+    arguments = ["--config", "amazon-beauty", "--widths", "13", "--fractions", "1", "--out", str(tmp_path / "s"), "--work", str(tmp_path / "work"), "data.corpus=c"]
+    assert scaling.main(arguments) == 7 and not (tmp_path / "s.json").exists()
+    assert "width 13 on 1 of the users ended with 7" in capsys.readouterr().err
+    arguments[arguments.index("1")] = "2"
+    assert scaling.main(arguments) == 2 and "data.fraction" in capsys.readouterr().err
+
+
+def test_a_fraction_is_of_users_and_nested_in_larger_ones(toy_corpus):
+    users = [set(some_users(toy_corpus, fraction, 0).interactions.frame["user_id"]) for fraction in (0.01, 0.25, 0.5, 1.0)]
+    assert [len(found) for found in users] == [1, 6, 12, 24]
+    assert users[0] < users[1] < users[2] < users[3]
+    assert some_users(toy_corpus, 0.25, 1).interactions.frame["user_id"].unique().to_list() != sorted(users[1])
