@@ -39,5 +39,5 @@ def _chance(request: Request, seen_filter: str, num_items: int) -> float:
     if seen_filter == CANDIDATES:
         living = len(request.candidates or ())
     else:
-        living = num_items - (len({event.item_id for event in request.history}) if seen_filter == ON else 0)
+        living = num_items - (len({event.item_id for event in request.history if event.seen}) if seen_filter == ON else 0)
     return min(1.0, 10 / max(living, 1))

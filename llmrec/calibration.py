@@ -22,6 +22,7 @@ MARGIN = 1e-3
 RIDGE = 1e-5
 """On standardised inputs: estimates are alike, and their difference alone has no weight to learn."""
 STEEPEST, HALVINGS = 200.0, 50
+HUBER, ROUNDS = 0.25, 50
 _TINY = 1e-12
 
 
@@ -65,15 +66,17 @@ def blended(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray,
 
 
 def fit_blend(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray, truth: np.ndarray) -> list[float] | None:
-    """The weights of a blend (of the model, of each estimate, and a constant) under which two answers are most probable, or the mean of more has the least squared error; None where there are fewer than LEAST questions, or all have one answer.
+    """The weights of a blend (of the model, of each estimate, and a constant) under which two answers are most probable, or the mean of more has the least Huber loss; None where there are fewer than LEAST questions, or all have one answer.
 
-    As in `blended`; truth: (questions,) int64, the true answers. Stacked generalisation (Wolpert 1992) with a linear combiner.
+    As in `blended`; truth: (questions,) int64, the true answers. Errors count squared up to HUBER of the scale and linearly beyond it, which serves rmse and mae alike.
+
+    Sources: stacked generalisation, Wolpert 1992, with a linear combiner; Huber, Robust Estimation of a Location Parameter, 1964.
     """
     if len(truth) < LEAST or len(np.unique(truth)) < 2:
         return None
     inputs = _inputs(probabilities, values, expected)
     if len(values) > 2:
-        return np.linalg.lstsq(inputs, values[truth], rcond=None)[0].tolist()
+        return _robust(inputs, values[truth], HUBER * (values[-1] - values[0])).tolist()
     center, spread = inputs[:, :-1].mean(axis=0), inputs[:, :-1].std(axis=0) + _TINY
     scaled, sign = np.column_stack([(inputs[:, :-1] - center) / spread, np.ones(len(inputs))]), 2.0 * truth - 1
 
@@ -85,6 +88,15 @@ def fit_blend(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarra
     found = minimize(loss, np.zeros(scaled.shape[1]), jac=True, method="L-BFGS-B").x
     slopes = found[:-1] / spread
     return [*slopes.tolist(), float(found[-1] - slopes @ center)]
+
+
+def _robust(inputs: np.ndarray, targets: np.ndarray, bound: float) -> np.ndarray:
+    """(columns,) the weights with the least Huber loss, by reweighted least squares."""
+    weights = np.linalg.lstsq(inputs, targets, rcond=None)[0]
+    for _ in range(ROUNDS):
+        trust = np.sqrt(1 / np.maximum(1, np.abs(targets - inputs @ weights) / bound))
+        weights = np.linalg.lstsq(inputs * trust[:, None], targets * trust, rcond=None)[0]
+    return weights
 
 
 def _inputs(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ FLOORS = {
     "collaborative": 1, "config": 1, "content": 1, "encoders": 1, "evidence": 1, "grounding": 1, "indexing": 1, "model": 1, "predictions": 1, "queries": 1, "readers": 1, "splits": 1, "timelines": 1,
     "baselines": 2, "composer": 2, "decoding": 2, "exam": 2, "launch": 2,
     "evaluation": 3, "expectations": 3, "tasks": 3,
-    "audit": 4, "mixture": 4, "objective": 4, "recommender": 4, "report": 4,
+    "audit": 4, "citing": 4, "mixture": 4, "objective": 4, "recommender": 4, "report": 4,
     "generate": 5, "prepare": 5, "train": 5, "eval": 5,
 }
 # May import torch and what needs it when they are loaded; nobody else reaches it, whatever way the imports go.
@@ -53,6 +53,8 @@ LATE_IMPORTS = {
     ("eval.scaling", "main"): "--help answers without pydantic",
     ("eval.scaling", "_parameters"): "needed after a training alone",
     ("eval.scaling", "_figure"): "matplotlib, after all trainings",
+    ("eval.faithful", "main"): "--help answers without torch and polars",
+    ("eval.honesty", "sentiments"): "an optional library",
     ("eval.show", "main"): "--help answers without torch and polars",
     ("benchmarks.trie", "Static.__init__"): "the peer is a clone that need not be there",
 }

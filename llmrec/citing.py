@@ -1,0 +1,77 @@
+"""Which events of a history speak for an answer: each is left out once, and the answer is asked again.
+
+Separate from answering: it asks a model as any caller does, so that what is cited is what moved the answer, not what a model says moved it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from llmrec.exam import Predictor
+from llmrec.interactions import Event
+from llmrec.predictions import Prediction, Request
+from llmrec.tasks import find_task
+
+NEWEST = 64
+"""Events of a history that may be cited: one prompt is read for each."""
+
+
+class Citation(NamedTuple):
+    """An event, and by how much the answer is higher with it than without: stars of a rating, log-odds of a yes, log-probability of an item."""
+
+    event: Event
+    effect: float
+
+
+def cite(model: Predictor, request: Request, item_id: str | None = None, *, k: int = 3) -> list[Citation]:
+    """The k events of the history's newest that speak most for the answer, strongest first; fewer where fewer do.
+
+    item_id: which item of a list is meant, for tasks that answer with items (default: the first one answered).
+
+    Raises:
+        ValueError: the task is answered with a text, or the request can't be answered. KeyError: an unknown item.
+    """
+    request = about(model, request, item_id)
+    events = list(request.history)
+    places = range(max(0, len(events) - NEWEST), len(events))
+    without = [replace(request, history=tuple(events[:place] + events[place + 1 :])) for place in places]
+    whole, *rest = strengths(model, [request, *without])
+    found = [Citation(events[place], whole - strength) for place, strength in zip(places, rest)]
+    return sorted((citation for citation in found if citation.effect > 0), key=lambda citation: -citation.effect)[:k]
+
+
+def about(model: Predictor, request: Request, item_id: str | None = None) -> Request:
+    """The request as a question about one answer: of a list the item named, or the first."""
+    if find_task(request.task).family != "items":
+        return request
+    if item_id is None:
+        item_id = _answered(model.predict([request])[0]).item_ids[0]
+    return replace(request, candidates=(item_id,), exclude_seen=False, k=1)
+
+
+def strengths(model: Predictor, requests: Sequence[Request]) -> list[float]:
+    """How strong each answer is: a rating, the log-odds of yes, or the log-probability of the one candidate."""
+    found = []
+    for prediction in model.predict(requests):
+        found.append(_strength(_answered(prediction)))
+    return found
+
+
+def _answered(prediction: Prediction) -> Prediction:
+    if prediction.error is not None:
+        raise ValueError(prediction.error)
+    return prediction
+
+
+def _strength(prediction: Prediction) -> float:
+    if prediction.value is not None:
+        return prediction.value
+    if prediction.probability is not None:
+        chance = min(max(prediction.probability, 1e-9), 1 - 1e-9)
+        return math.log(chance / (1 - chance))
+    if prediction.scores is not None and len(prediction.scores):
+        return float(prediction.scores[0])
+    raise ValueError("a text has no strength; expected a task that answers with a rating, yes or no, or items")

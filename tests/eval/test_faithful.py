@@ -1,0 +1,93 @@
+"""Whether explanations can be believed, on models whose reasons are known: one that adds up what its history holds."""
+
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from eval import faithful
+from eval.honesty import Asked, agreement, deletions
+from llmrec.interactions import Event
+from llmrec.predictions import Prediction, Request
+from llmrec.citing import about, cite, strengths
+from llmrec.timelines import Timelines
+
+WEIGHTS = {"i0": 3.0, "i1": -2.0, "i2": 1.0, "i3": 0.0, "i4": 0.5}
+
+
+class Sum:
+    """Its rating is the sum of what each item of the history weighs, its yes has the sum as log-odds; it recommends "best" with the sum as score."""
+
+    tasks = ["rating", "click", "next_item"]
+    card = {"seed": 0}
+
+    def predict(self, requests):
+        found = []
+        for request in requests:
+            total = sum(WEIGHTS.get(event.item_id, 0.1) for event in request.history)
+            answer = {"rating": {"value": total}, "click": {"probability": 1 / (1 + math.exp(-total))}}.get(request.task, {"item_ids": list(request.candidates or ("best", "second")), "scores": [total]})
+            found.append(Prediction(id=request.id, task=request.task, **answer))
+        return found
+
+
+HISTORY = tuple(Event(item_id) for item_id in ("i0", "i1", "i2", "i3", "i4"))
+
+
+@pytest.mark.parametrize("task", ["rating", "click", "next_item"])
+def test_what_is_cited_is_what_speaks_most_for_the_answer(task):
+    request = Request(task=task, history=HISTORY, item_id=None if task == "next_item" else "i9")
+    found = cite(Sum(), request, k=2)
+    assert [citation.event.item_id for citation in found] == ["i0", "i2"] and [citation.effect for citation in found] == pytest.approx([3, 1])
+    assert [citation.event.item_id for citation in cite(Sum(), request, k=9)] == ["i0", "i2", "i4"]  # no event that speaks against it, or says nothing
+    assert cite(Sum(), replace(request, history=()), k=2) == []
+
+
+def test_a_list_is_asked_about_one_item_of_it():
+    request = Request(task="next_item", history=HISTORY, k=10)
+    assert about(Sum(), request).candidates == ("best",) and about(Sum(), request, "i7").candidates == ("i7",)
+    assert about(Sum(), Request(task="rating", item_id="i1")) == Request(task="rating", item_id="i1")
+    assert strengths(Sum(), [about(Sum(), request)]) == pytest.approx([2.5])
+
+
+def test_an_answer_without_strength_or_with_an_error_is_said():
+    with pytest.raises(ValueError, match="a text has no strength"):
+        strengths(SimpleNamespace(predict=lambda requests: [Prediction(text="fine")]), [Request(task="explanation")])
+    with pytest.raises(ValueError, match="no such item"):
+        strengths(SimpleNamespace(predict=lambda requests: [Prediction(error="no such item")]), [Request(task="rating")])
+
+
+def test_deletion_by_hand(monkeypatch):
+    asked = SimpleNamespace(requests=lambda task: [Request(id=str(n), task="rating", item_id="i9", history=HISTORY, user_id=f"u{n}") for n in range(40)])
+    found = deletions(Sum(), asked, "rating", cited=1, draws=200)
+    # Without i0 the sum falls by 3; without one of five at random it moves by (3 + 2 + 1 + 0 + .5) / 5.
+    assert found["answers"] == 40 and found["moved_without_cited"] == pytest.approx(3) and found["moved_without_random"] == pytest.approx(1.3, abs=0.05)
+    assert found["ratio"] == pytest.approx(3 / 1.3, rel=0.05) and found["low"] <= found["ratio"] <= found["high"]
+    with pytest.raises(ValueError, match="no history of rating has 6 events"):
+        deletions(Sum(), asked, "rating", cited=3)
+
+
+def test_agreement_by_hand():
+    found = agreement([0.8, -0.5, 0.0, 0.6, -0.7], [4.5, 2.0, 1.0, 2.5, 4.0], middle=3.0, users=list("abcde"))
+    assert found["texts"] == 5 and found["with_sentiment"] == pytest.approx(0.8) and found["positive"] == pytest.approx(0.5) and found["agreement"] == pytest.approx(0.5)
+    assert agreement([0.0], [1.0], middle=3.0, users=["a"])["positive"] is None
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_the_command_writes_both_figures(toy_parts, toy_corpus, toy_tokenizer, tmp_path, capsys):
+    from llmrec.recommender import save_recommender
+
+    corpus, model = tmp_path / "corpus", tmp_path / "model"
+    corpus.mkdir(), model.mkdir()
+    toy_corpus.save(corpus)
+    save_recommender(model, model=toy_parts.model, tokenizer=toy_tokenizer, index=toy_parts.index, composer=toy_parts.composer, templates=toy_parts.templates, content=None, card={"seed": 0}, kind="base")
+    assert faithful.main(["--model", str(model), "--task", "rating", "--cited", "1", "--users", "4", "--out", str(tmp_path / "out"), f"data.corpus={corpus}"]) == 0
+    record = json.loads((tmp_path / "out" / "faithful.json").read_text())
+    assert json.loads(capsys.readouterr().out) == record
+    assert record["faithfulness"]["answers"] == 4 and record["faithfulness"]["ratio"] > 1 and record["sentiment"]["texts"] == 4
+    with pytest.raises(SystemExit) as ended:
+        faithful.main(["--model", str(model), "--task", "explanation", "--out", str(tmp_path / "out"), f"data.corpus={corpus}"])
+    assert ended.value.code == 2 and "explains no answers of 'explanation'" in capsys.readouterr().err
+    assert faithful.main(["--model", str(tmp_path / "none"), "--out", str(tmp_path / "out"), f"data.corpus={corpus}"]) == 4
+    assert len({request.user_id for request in Asked(Timelines.of(toy_corpus), "test", 3).requests("rating")}) == 3
