@@ -31,6 +31,7 @@ OPTIONAL = {
     "summary": pl.String,
     "query": pl.String,
     "scenario": pl.String,
+    "person": pl.String,
 }
 
 
@@ -62,6 +63,7 @@ class Interactions:
     """The event log, one row an event, sorted by (user_id, position).
 
     `frame` has the columns of REQUIRED, those of OPTIONAL the data offers, and one String column for each name in `context`.
+    `person`, where the log has it, says whose log a row is of, if users are pieces of one (sessions): intervals and figures by user then count persons.
     `position` is the row's place (0-based) in its user's timeline: by time, equal times in file order. `part` is train, valid or test.
 
     `ordering` says what the positions mean: "timestamp", "order" (a sequence without times) or "none" (a set: file order, no task may rely on it).

@@ -132,6 +132,7 @@ class Prediction:
 @dataclass(frozen=True)
 class HeldOut:
     """A held-out question and its true answer: an item_id, a rating, 0.0 / 1.0, or a reference text. `row` is its row in the log's frame (-1: none).
+    `person`: whom intervals and figures by user count it for, where that is not the request's user.
 
     `tags` mark sub-groups the report shows apart, such as {"kind": "keywords"} of a search.
     """
@@ -140,6 +141,7 @@ class HeldOut:
     target: str | float
     row: int = -1
     tags: Mapping[str, str] = field(default_factory=dict)
+    person: str | None = None
 
 
 def _text(value: object, name: str, *, numbers: bool = False) -> str:

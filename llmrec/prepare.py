@@ -83,7 +83,7 @@ def _parser(readers: Mapping[str, Mapping[str, str]], *, splits: Sequence[str], 
     parser = argparse.ArgumentParser(prog="python -m llmrec.prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
     own = sources.add_parser("table", help="your own CSV, TSV, JSON Lines or Parquet", allow_abbrev=False)
-    own.add_argument("--interactions", required=True, type=Path, help="file with user_id, item_id and optionally timestamp, event, rating, review, summary, query, scenario, click, purchase, part")
+    own.add_argument("--interactions", required=True, type=Path, help="file with user_id, item_id and optionally timestamp, event, rating, review, summary, query, scenario, person, click, purchase, part")
     own.add_argument("--items", type=Path, help="file with item_id, title and attribute columns (lists split at '|'); without it the catalogue is the items of the interactions")
     own.add_argument("--map", type=_mapping, action="append", default=[], metavar="NAME=COLUMN", help="the file's own name of a column, such as user_id=UserID (repeatable)")
     own.add_argument("--order", metavar="COLUMN", help="column with numbers to sort a user's rows by, where there are no times (or they are equal)")

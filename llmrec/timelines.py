@@ -81,6 +81,14 @@ class Timelines:
         """(users,) the fold of each user."""
         return np.array([fold_of(user_id) for user_id in self.user_ids], dtype=np.int64)
 
+    @cached_property
+    def persons(self) -> list[str | None]:
+        """Of each user the person, where the log names one."""
+        if not self.corpus.interactions.has("person"):
+            return [None] * len(self)
+        named = dict(self.corpus.interactions.frame.group_by("user_id").agg(pl.col("person").drop_nulls().first()).iter_rows())
+        return [named[user_id] for user_id in self.user_ids]
+
     def span(self, user: int) -> tuple[int, int]:
         """The events of user number `user`: first, and one past the last."""
         return int(self.starts[user]), int(self.starts[user + 1])

@@ -1,9 +1,15 @@
 """What stands before what: streams by hand, what a question may see, and the yes/no questions a log answers."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import polars as pl
 import pytest
 
+from llmrec.exam import Exam, save_predictions
 from llmrec.interactions import Catalog, Corpus, Event, Interactions
+from llmrec.predictions import Prediction
+from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines, binary_questions
 
 ITEMS = [*"ABCDE"]
@@ -186,3 +192,21 @@ def test_a_question_between_a_click_and_its_purchase_does_not_see_the_purchase()
 
 def test_the_second_of_two_clicks_does_not_see_that_they_ended_in_a_purchase():
     assert asked(timelines_of(rows_of("click:A click:A buy:A")), "purchase") == [("u", "", "A", 1, "train", 0), ("u", "", "A", 1, "train", 1)]
+
+
+def test_users_that_are_pieces_of_a_person_count_as_that_person(tmp_path):
+    rows = [(f"p{number % 2}/{number}", f"i{n}", n, "rating", "test" if n == 2 else "train", f"p{number % 2}", float(1 + (number + n) % 5)) for number in range(6) for n in range(3)]
+    frame = pl.DataFrame(rows, schema=["user_id", "item_id", "position", "event", "part", "person", "rating"], orient="row").sort("user_id", "position")
+    items = pl.DataFrame({"item_id": ["i0", "i1", "i2"], "title": ["a", "b", "c"]})
+    corpus = Corpus("pieces", Interactions(frame), Catalog(items), rating_scale=(1.0, 2.0, 3.0, 4.0, 5.0), split={"rule": "given", "temporal": True})
+    timelines = Timelines.of(corpus)
+    assert timelines.persons == ["p0"] * 3 + ["p1"] * 3
+    for task, family in (("rating", "rating"), ("next_item", "items")):
+        held_out = tuple(TASKS[task].held_out(timelines, "test", 0))
+        assert [example.person for example in held_out] == timelines.persons and [example.request.user_id for example in held_out] == timelines.user_ids
+        exam = Exam(task, family, held_out)
+        assert {example.person for example in exam.of_users(1).held_out} in ({"p0"}, {"p1"}) and len(exam.of_users(1).held_out) == 3
+        model = SimpleNamespace(predict=lambda requests: [Prediction(id=request.id, value=3.0, item_ids=["i1"], scores=[0.0]) for request in requests])
+        assert pl.read_parquet(save_predictions(model, "model", exam, folder=tmp_path))["user_id"].to_list() == timelines.persons
+    without = replace(corpus, interactions=replace(corpus.interactions, frame=frame.drop("person")))
+    assert Timelines.of(without).persons == [None] * 6

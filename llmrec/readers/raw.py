@@ -16,7 +16,7 @@ class RawLog:
     """Raw rows, lazily.
 
     interactions: user_id and item_id (String, exactly as written) and any of timestamp (seconds, or text that says a time), order (a number to sort by within a user),
-        event, rating, review, summary, query, scenario, click, purchase, part ("train", "valid", "test", where the data came split) and the columns named in `context`.
+        event, rating, review, summary, query, scenario, person, click, purchase, part ("train", "valid", "test", where the data came split) and the columns named in `context`.
         Values other than ids may still be text; `ingest` converts, checks and quarantines.
         A reader that cannot read a row at all may hand it on with a reason code in `fault` (null for good rows) and its text in `source`: it is quarantined and counted.
     items: item_id, title and attribute columns (List[String], or String with values split at "|"), or None where the source has no item table.

@@ -14,7 +14,7 @@ import polars as pl
 
 from llmrec.interactions import IMPRESSION, PARTS
 
-TEXTS = ("review", "summary", "query", "scenario")
+TEXTS = ("review", "summary", "query", "scenario", "person")
 SECONDS_PER_DAY = 86_400
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 TRUTHS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}

@@ -1,6 +1,6 @@
 """The few-shot click data of TALLRec: ten rated movies and one question per row, from ML-100K.
 
-Separate because here a row, not a user, has a history. So each row becomes a user of its own, named "<user>/<part>/<row>" (row of the file, from 0):
+Separate because here a row, not a user, has a history. So each row becomes a user of its own, named "<user>/<part>/<row>" (row of the file, from 0), and `person` is the user, whom intervals count:
 
     order    0 .. 9                                        10
     event    like or dislike, with rating 1.0 or 0.0       asked, with the label in `click`
@@ -112,7 +112,7 @@ def _logs_of_others(ratings: pl.LazyFrame, asked: pl.DataFrame) -> pl.LazyFrame:
     return (
         ratings.join(asked.lazy().unique(), on="user_id", how="anti", maintain_order="left").sort("user_id", pl.col("timestamp").cast(pl.Float64), maintain_order=True)
         .select(
-            pl.format("{}/others", "user_id").alias("user_id"), "item_id", part=pl.lit(TRAIN), order=pl.int_range(pl.len()).over("user_id"),
+            pl.format("{}/others", "user_id").alias("user_id"), "item_id", person="user_id", part=pl.lit(TRAIN), order=pl.int_range(pl.len()).over("user_id"),
             rating=label.cast(pl.Float64), click=label, event=pl.when(label == 1).then(pl.lit("like")).otherwise(pl.lit("dislike")),
         )
     )
@@ -129,13 +129,13 @@ def _same_titles(items: pl.LazyFrame, titles: Mapping[str, str], folder: Path) -
 
 def _events(rows: pl.DataFrame) -> pl.LazyFrame:
     """Eleven events for each row: its history, then what it asks."""
-    rows = rows.with_columns(user_id=pl.format("{}/{}/{}", "user_id", "part", "row"))
+    rows = rows.with_columns(person="user_id", user_id=pl.format("{}/{}/{}", "user_id", "part", "row"))
     liked = pl.col("rating") == 1
     past = (
-        rows.select("user_id", "part", item_id="history", rating="ratings").explode("item_id", "rating")
+        rows.select("user_id", "person", "part", item_id="history", rating="ratings").explode("item_id", "rating")
         .with_columns(pl.col("rating").cast(pl.Float64), order=pl.int_range(pl.len()).over("user_id"), click=pl.lit(None, pl.Int64))
         .with_columns(event=pl.when(liked).then(pl.lit("like")).otherwise(pl.lit("dislike")))
     )
     place, label = pl.col("history").list.len().cast(pl.Int64), pl.col("click").cast(pl.Int64)
-    asked = rows.select("user_id", "part", "item_id", rating=pl.lit(None, pl.Float64), order=place, click=label, event=pl.lit("asked"))
+    asked = rows.select("user_id", "person", "part", "item_id", rating=pl.lit(None, pl.Float64), order=place, click=label, event=pl.lit("asked"))
     return pl.concat([past, asked]).lazy()

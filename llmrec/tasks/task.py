@@ -142,7 +142,7 @@ class BoundStream(BoundTask):
         rng = np.random.default_rng([self.seed, 7])
         ids = self.timelines.corpus.catalog.item_ids
         return [
-            HeldOut(self.task.request(self.timelines, user, place, part, rng), ids[self.timelines.items[place]], int(self.timelines.rows[place]))
+            HeldOut(self.task.request(self.timelines, user, place, part, rng), ids[self.timelines.items[place]], int(self.timelines.rows[place]), person=self.timelines.persons[user])
             for user, place in self.timelines.places(part)
         ]
 
@@ -289,7 +289,7 @@ class BoundQuestions(BoundTask):
             if asked is None:
                 continue
             request = _with_past(asked.request, self.timelines, user, visible, int(questions.row[number]))
-            found.append(HeldOut(request, self.asker.target(questions, number, asked), int(questions.row[number]), dict(asked.tags)))
+            found.append(HeldOut(request, self.asker.target(questions, number, asked), int(questions.row[number]), dict(asked.tags), self.timelines.persons[user]))
         return found
 
 

@@ -30,7 +30,7 @@ def test_each_row_is_a_user_with_its_history_and_one_question(tiny):
     raw = read(tiny)
     rows = raw.interactions.filter(pl.col("part") == "test").select("user_id", "order", "item_id", "event", "rating", "click").sort("order").collect().rows()
     assert rows == [("9/test/0", 0, "02", "dislike", 0.0, None), ("9/test/0", 1, "1", "like", 1.0, None), ("9/test/0", 2, "5", "asked", None, 1)]
-    assert raw.positive == ("like", "dislike")
+    assert raw.positive == ("like", "dislike") and raw.interactions.select("person").collect()["person"].to_list() == ["9"] * 9
 
 
 def test_titles_are_told_from_liked_then_disliked_then_asked(tiny):
@@ -56,6 +56,7 @@ def test_others_join_train_but_those_of_valid_and_test(tiny, others):
     assert rows == [("7/others", 0, "1", "dislike", 0.0, 0), ("7/others", 1, "02", "like", 1.0, 1), ("8/others", 0, "5", "dislike", 0.0, 0)]
     plain, more = (read(tiny, others=chosen).interactions.filter(pl.col("part") != "train").collect() for chosen in (None, str(others)))
     assert more.select(plain.columns).equals(plain)
+    assert raw.interactions.filter(pl.col("user_id") == "7/others").collect()["person"].to_list() == ["7", "7"]
     assert raw.items.collect()["genres"].to_list() == [["Drama"]] * 5
     with pytest.raises(ValueError, match="expected a number of rows from 1 to 1"):
         read(tiny, shots="0")
