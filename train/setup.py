@@ -34,6 +34,7 @@ from llmrec.grounding import Grounding
 from llmrec.indexing import ItemIndex, Material, build_index
 from llmrec.interactions import TRAIN, VALID, Corpus
 from llmrec.launch import collect_seldom
+from llmrec.memory import SHARES, Memory
 from llmrec.metrics import METRICS, NEITHER_IS_BETTER
 from llmrec.mixture import Mixture
 from llmrec.model import LanguageModel
@@ -49,6 +50,8 @@ from .loop import Validation, train
 
 log = logging.getLogger(__name__)
 
+USERS_FOR_SHARES = 2_000
+"""Users on whose valid questions a share of the memory is fitted: each is asked ten times."""
 MAX_REVIEWS = 200_000
 """Reviews the tokenizer learns its pieces from: more change none of them."""
 
@@ -99,6 +102,9 @@ def run(
     vocabulary = vocabulary_of(base, size=model.vocabulary_size)
     items = index.space(corpus.catalog.item_ids, vocabulary.size)
     expectations = Expectations.of(timelines, seed=settings.seed) if settings.expectations else None
+    if settings.memory and index.codes.shape[1] > 1:
+        raise ValueError(f"memory=true needs an answer of one token for each item: set index=atomic, or memory=false with index={settings.index}")
+    memory = Memory.of(timelines, seed=settings.seed) if settings.memory else None
     composer = Composer(
         vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens),
     )
@@ -125,11 +131,11 @@ def run(
         card["valid"] = progress.best_figures
         card["valid_part"] = VALID if validation is not None else None
         card["steps"], card["best_step"] = progress.step, progress.best_step
-        card.update(calibrated(Recommender(model.eval(), composer, answers, expectations=expectations), timelines, settings.seed, limit=phase.validation.limit))
+        card.update(calibrated(Recommender(model.eval(), composer, answers, expectations=expectations, memory=memory), timelines, settings.seed, limit=phase.validation.limit))
         with publish(settings.output, overwrite=settings.overwrite) as folder:
             save_recommender(
                 folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder, expectations=expectations,
-                grounding=Grounding.of(corpus) if any(TASKS[name].grounded for name in answers) else None,
+                grounding=Grounding.of(corpus) if any(TASKS[name].grounded for name in answers) else None, memory=memory,
             )
             (folder / "train_config.yaml").write_text(settings_yaml(settings), encoding="utf-8")
             for name in ("log.jsonl", "tensorboard"):
@@ -214,13 +220,19 @@ def item_vectors(settings: Settings, corpus: Corpus, base: Base) -> tuple[np.nda
 
 
 def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int) -> dict[str, dict[str, object]]:
-    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations, else the `temperatures`.
+    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations, else the `temperatures`; for each item task the `shares` of the memory.
 
     Ratings have no temperature: it would move their mean, by which they were trained and the step was chosen.
     """
-    found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}}
+    found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}, "shares": {}}
     for name in recommender.tasks:
         family = TASKS[name].family
+        if family == "items" and recommender.memory is not None:
+            exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_SHARES))
+            if exam is not None:
+                found["shares"][name] = fitted_share(recommender, exam)
+                log.info("%s: the memory has a share of %.1f, fitted on %d valid answers", name, found["shares"][name], len(exam.held_out))
+            continue
         exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if family == "binary" or family == "rating" and recommender.expectations is not None else None
         if exam is None:
             continue
@@ -243,6 +255,23 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
             found["temperatures"][name] = fit_temperature(probabilities, truth)
             log.info("%s: temperature %.3f, fitted on %d valid answers", name, found["temperatures"][name], len(truth))
     return found
+
+
+def fitted_share(recommender: Recommender, exam: Exam) -> float:
+    """The share of the memory with the best ndcg@10 on these questions, seen items left out; the smallest of equals."""
+    requests = [replace(example.request, exclude_seen=not exam.candidates, k=10) for example in exam.held_out]
+    best = (-1.0, 0.0)
+    for share in SHARES:
+        recommender.shares = {exam.task: share}
+        gained = 0.0
+        for start in range(0, len(requests), ASKED_AT_ONCE):
+            for prediction, example in zip(recommender.predict(requests[start : start + ASKED_AT_ONCE]), exam.held_out[start : start + ASKED_AT_ONCE]):
+                if prediction.item_ids is not None and example.target in prediction.item_ids:
+                    gained += 1 / np.log2(2 + list(prediction.item_ids).index(example.target))
+        if gained > best[0] + 1e-9:
+            best = (gained, share)
+    recommender.shares = {}
+    return best[1]
 
 
 def new_index(settings: Settings, corpus: Corpus, base: Base, size: int) -> tuple[ItemIndex, Content | None]:

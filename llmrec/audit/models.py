@@ -28,6 +28,7 @@ from llmrec.grounding import Grounding
 from llmrec.indexing.index import ItemIndex
 from llmrec.indexing.semantic import LEVELS
 from llmrec.interactions import PARTS, TRAIN, VALID, Corpus, sha256
+from llmrec.memory import Memory
 from llmrec.predictions import HeldOut
 from llmrec.timelines import Timelines
 
@@ -42,7 +43,7 @@ PROMPT_TEXTS = ("preamble", "event", "question")
 class ModelFolder:
     """What a model folder says of how it was made.
 
-    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations: its content vectors and what it weighs its answers against, None where it has none.   grounding: the features its texts may name, or None.
+    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations: its content vectors and what it weighs its answers against, None where it has none.   grounding, memory: the features its texts may name, and the neighbours it remembers, or None.
     pieces: the tokenizer's plain pieces, "▁" for a space.   prompts: the words of its prompt files.
     """
 
@@ -54,6 +55,7 @@ class ModelFolder:
     prompts: Sequence[str] = ()
     expectations: Expectations | None = None
     grounding: Grounding | None = None
+    memory: Memory | None = None
 
     @classmethod
     def load(cls, folder: Path) -> ModelFolder:
@@ -71,6 +73,7 @@ class ModelFolder:
             prompts=tuple(str(entry[name]) for entries in prompts for entry in entries for name in PROMPT_TEXTS if entry.get(name)),
             expectations=Expectations.load(folder, {item_id: row for row, item_id in enumerate(item_ids)}),
             grounding=Grounding.load(folder, len(item_ids)),
+            memory=Memory.load(folder, {item_id: row for row, item_id in enumerate(item_ids)}),
         )
 
 
@@ -211,6 +214,16 @@ def grounding_of_held_out(subject: Subject) -> Finding | None:
     return Finding.of("grounding_of_held_out", ERROR, moved, "items may be said to have other features than train says: the list was made from something else")
 
 
+def memory_of_held_out(subject: Subject) -> Finding | None:
+    """Which items stand beside which follows from train: the neighbours are found again."""
+    kept = subject.model.memory
+    if kept is None or not subject.same_items:
+        return None
+    again = Memory.of(Timelines.of(subject.corpus), seed=int(subject.model.card.get("seed", 0)))
+    moved = int(((abs(kept.similarity - again.similarity) > 1e-3).sum(axis=1) > 0).sum())
+    return Finding.of("memory_of_held_out", ERROR, moved, "items have other neighbours than train gives them: they were found in something else")
+
+
 def codes_in_file_order(subject: Subject) -> Finding | None:
     """Among items that share all but their last code, that code does not follow the first appearance in the log (for atomic codes: among all items).
 
@@ -259,7 +272,7 @@ def prompt_of_held_out(subject: Subject) -> Finding | None:
 
 
 MODEL_CHECKS: tuple[Callable[[Subject], Finding | None], ...] = (
-    other_data, chosen_on, content_of_held_out, codes_of_other_content, expectations_of_held_out, grounding_of_held_out, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
+    other_data, chosen_on, content_of_held_out, codes_of_other_content, expectations_of_held_out, grounding_of_held_out, memory_of_held_out, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
 )
 
 

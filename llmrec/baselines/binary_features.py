@@ -144,7 +144,7 @@ class BinaryFeatures:
         sizes = np.minimum(stop - start, LATEST)
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         places = events[np.repeat(stop - sizes - offsets[:-1], sizes) + np.arange(offsets[-1])]
-        histories = Histories(offsets, timelines.items[places], timelines.ratings[places], np.zeros(len(user), dtype=np.int64))
+        histories = Histories(offsets, timelines.items[places], timelines.ratings[places], timelines.asked[places], np.zeros(len(user), dtype=np.int64))
         if timelines.temporal or not train:
             return histories, stop - start
         others = histories.where(self._item_fold[histories.items] != self._item_fold[item][histories.owners])

@@ -32,13 +32,13 @@ class ItemKNN(CatalogModel):
         tables = similarities(train_matrix(timelines), num_neighbours=max(NUM_NEIGHBOURS), shrinkages=SHRINKAGES)
 
         def apply(settings: Mapping[str, float]) -> None:
-            self._similarity = nearest(tables[settings["shrinkage"]], int(settings["num_neighbours"]))
+            self.similarity = nearest(tables[settings["shrinkage"]], int(settings["num_neighbours"]))
 
         grid = [{"num_neighbours": k, "shrinkage": shrinkage} for shrinkage, k in product(SHRINKAGES, NUM_NEIGHBOURS)]
         self.tune_on(next_item_questions(timelines, seed=self.seed), grid, apply)
 
     def score(self, requests: Sequence[Request], histories: Histories) -> np.ndarray:
-        return (histories.matrix(len(self.catalog)) @ self._similarity).toarray()
+        return (histories.matrix(len(self.catalog)) @ self.similarity).toarray()
 
 
 def similarities(events: sp.csr_array, *, num_neighbours: int, shrinkages: Sequence[float]) -> dict[float, sp.csr_array]:

@@ -27,6 +27,7 @@ from llmrec.decoding.writing import write
 from llmrec.expectations import Expectations
 from llmrec.grounding import Claim, Grounding, Speller
 from llmrec.interactions import Catalog, Event
+from llmrec.memory import Memory, mixed
 from llmrec.model import LanguageModel
 from llmrec.predictions import Item, Prediction, Request
 from llmrec.recommender.folder import load_parts
@@ -67,8 +68,8 @@ class Recommender:
     [Item(item_id='i40', title='...', score=-2.31), Item(item_id='i3', title='...', score=-2.87)]
     """
 
-    def __init__(self, model: LanguageModel, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], *, expectations: Expectations | None = None, grounding: Grounding | None = None, card: Mapping[str, object] | None = None, wording: str = "seen", batch_tokens: int = 16_384):
-        """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities) and `blends` (task -> weights of its answer and of the expectations) are used.
+    def __init__(self, model: LanguageModel, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], *, expectations: Expectations | None = None, grounding: Grounding | None = None, memory: Memory | None = None, card: Mapping[str, object] | None = None, wording: str = "seen", batch_tokens: int = 16_384):
+        """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities) `blends` (task -> weights of its answer and of the expectations) and `shares` (task -> of the memory) are used.
         wording: "seen" or "unseen": which wordings prompts are written in (the first of the request's language).   batch_tokens: prompt tokens read at once.
         """
         if wording not in ("seen", "unseen"):
@@ -76,8 +77,9 @@ class Recommender:
         self.model, self.composer, self.templates = model, composer, dict(templates)
         self.card = dict(card or {})
         self.wording, self.batch_tokens = wording, batch_tokens
-        self.expectations, self.grounding = expectations, grounding
+        self.expectations, self.grounding, self.memory = expectations, grounding, memory
         self.temperatures: dict[str, float] = dict(self.card.get("temperatures") or {})
+        self.shares: dict[str, float] = dict(self.card.get("shares") or {}) if memory is not None else {}
         self.blends: dict[str, list[float]] = dict(self.card.get("blends") or {}) if expectations is not None else {}
         self.catalog = composer.catalog
         self.tasks = list(self.templates)
@@ -92,10 +94,10 @@ class Recommender:
 
         Raises FileNotFoundError naming what is missing, ValueError for a folder of another format.
         """
-        model, composer, templates, expectations, grounding, about = load_parts(Path(folder))
+        model, composer, templates, expectations, grounding, memory, about = load_parts(Path(folder))
         model.eval().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         model.set_spaces(composer.spaces)
-        return cls(model, composer, templates, expectations=expectations, grounding=grounding, card=about, wording=wording, batch_tokens=batch_tokens)
+        return cls(model, composer, templates, expectations=expectations, grounding=grounding, memory=memory, card=about, wording=wording, batch_tokens=batch_tokens)
 
     # --- verbs -----------------------------------------------------------------------------------------------------------------
 
@@ -232,7 +234,7 @@ class Recommender:
             return self._closed([query.request for query in batch], space_name, probabilities / probabilities.sum(axis=1, keepdims=True))
         allowed = self._allowed([query.request for query in batch])
         if mode == "exact":
-            scores = exact(reading, space.trie, space_name, allowed=allowed)
+            scores = self._remembering([query.request for query in batch], exact(reading, space.trie, space_name, allowed=allowed))
             best = [_best(row, query.request.k) for query, row in zip(batch, scores)]
             return [self._listed(query.request.k, rows, row[rows]) for query, rows, row in zip(batch, best, scores)]
         if mode == "rank":
@@ -253,6 +255,16 @@ class Recommender:
         if self._speller is None:
             self._speller = Speller(self.composer.vocabulary, self.grounding.features)
         return Claim(self._speller, frozenset(self.grounding.features) - self.grounding.of_item(self.catalog.rows[request.item_id]))
+
+    def _remembering(self, requests: Sequence[Request], scores: np.ndarray) -> np.ndarray:
+        """(requests, items): the scores, mixed with the memory for tasks that have a share of it."""
+        shares = np.array([self.shares.get(request.task, 0.0) for request in requests])
+        if not shares.any():
+            return scores
+        for share in np.unique(shares[shares > 0]):
+            own = shares == share
+            scores[own] = mixed(scores[own], self.memory([request.history for request, chosen in zip(requests, own) if chosen]), float(share))
+        return scores
 
     def _closed(self, requests: Sequence[Request], space_name: str, probabilities: np.ndarray) -> list[Prediction]:
         """The calibrated answers. probabilities: (requests, answers), as the model has them."""

@@ -23,6 +23,7 @@ from llmrec.expectations import Expectations
 from llmrec.grounding import Grounding
 from llmrec.indexing import ItemIndex, Material, build_index
 from llmrec.interactions import Catalog, Corpus
+from llmrec.memory import Memory
 from llmrec.model import LanguageModel
 from llmrec.publishing import publish
 from llmrec.tasks import TASKS, find_task
@@ -67,8 +68,8 @@ class Layout:
         return self.folder / "merged"
 
 
-def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[PromptTemplate, ...]], Expectations | None, Grounding | None, dict[str, object]]:
-    """Model, composer, templates by task, expectations and grounding (where it has them) and card of a folder; nothing outside it is read but a hub base named in it.
+def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[PromptTemplate, ...]], Expectations | None, Grounding | None, Memory | None, dict[str, object]]:
+    """Model, composer, templates by task, expectations, grounding and memory (where it has them) and card of a folder; nothing outside it is read but a hub base named in it.
 
     Raises FileNotFoundError naming what is missing, ValueError for a folder of another format.
     """
@@ -84,7 +85,7 @@ def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[P
     items = index.space(catalog.item_ids, vocabulary.size)
     composer = Composer(vocabulary, catalog, items, rating_scale=about["rating_scale"], max_prompt_tokens=about["max_prompt_tokens"])
     templates = {name: load_task_templates(layout.prompts, name) for name in about["tasks"]}
-    return model, composer, templates, Expectations.load(layout.folder, catalog.rows), Grounding.load(layout.folder, len(catalog)), about
+    return model, composer, templates, Expectations.load(layout.folder, catalog.rows), Grounding.load(layout.folder, len(catalog)), Memory.load(layout.folder, catalog.rows), about
 
 
 def load_task_templates(prompts: Path, task: str) -> tuple[PromptTemplate, ...]:
@@ -95,7 +96,7 @@ def load_task_templates(prompts: Path, task: str) -> tuple[PromptTemplate, ...]:
 
 def save_recommender(
     folder: Path, *, model: LanguageModel, tokenizer, index: ItemIndex, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], content: Content | None,
-    card: Mapping[str, object], kind: str, base_folder: Path | None = None, expectations: Expectations | None = None, grounding: Grounding | None = None,
+    card: Mapping[str, object], kind: str, base_folder: Path | None = None, expectations: Expectations | None = None, grounding: Grounding | None = None, memory: Memory | None = None,
 ) -> None:
     """Writes a model folder into `folder`, which exists and is published by the caller.
 
@@ -121,6 +122,8 @@ def save_recommender(
         expectations.save(folder)
     if grounding is not None:
         grounding.save(folder)
+    if memory is not None:
+        memory.save(folder)
     if content is not None:
         layout.content.mkdir()
         content.save(layout.content)

@@ -12,6 +12,7 @@ from llmrec.collaborative import STATISTICS, collaborative_vectors
 from llmrec.exam import Exam, save_predictions
 from llmrec.expectations import Expectations
 from llmrec.grounding import Grounding
+from llmrec.memory import Memory
 from llmrec.indexing import ItemIndex
 from llmrec.interactions import Catalog
 from llmrec.predictions import Prediction
@@ -74,6 +75,12 @@ def test_what_is_expected_must_be_what_train_lets_expect(model, corpus, all_trai
 
     assert kinds(with_expectations(corpus), corpus) == {}
     assert kinds(with_expectations(all_train(corpus)), corpus)["expectations_of_held_out"].count > 10
+
+
+def test_what_is_remembered_must_be_what_train_holds(model, corpus, all_train):
+    assert kinds(replace(model, memory=Memory.of(Timelines.of(corpus))), corpus) == {}
+    found = kinds(replace(model, memory=Memory.of(Timelines.of(all_train(corpus)))), corpus)
+    assert set(found) == {"memory_of_held_out"} and found["memory_of_held_out"].count > 10
 
 
 def test_what_may_be_said_of_an_item_must_be_what_train_says(model, corpus, all_train):
@@ -188,7 +195,7 @@ def test_the_hash_of_a_model_is_of_what_it_answers_with(tmp_path):
 
 def test_every_check_is_planted():
     assert [check.__name__ for check in MODEL_CHECKS] == [
-        "other_data", "chosen_on", "content_of_held_out", "codes_of_other_content", "expectations_of_held_out", "grounding_of_held_out", "codes_in_file_order", "tokenizer_of_held_out", "prompt_of_held_out",
+        "other_data", "chosen_on", "content_of_held_out", "codes_of_other_content", "expectations_of_held_out", "grounding_of_held_out", "memory_of_held_out", "codes_in_file_order", "tokenizer_of_held_out", "prompt_of_held_out",
     ]
 
 

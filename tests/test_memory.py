@@ -1,0 +1,91 @@
+"""The memory: probabilities by hand, a mixture that stays one, the same from a folder, and a share that valid chooses."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from llmrec.exam import Exam
+from llmrec.interactions import Event
+from llmrec.memory import SHARES, Memory, mixed
+from llmrec.predictions import HeldOut, Prediction, Request
+from llmrec.recommender import Recommender
+from llmrec.tasks import TASKS
+from llmrec.timelines import Timelines
+from train.setup import calibrated, fitted_share
+
+ROWS = {"a": 0, "b": 1, "c": 2}
+
+
+@pytest.fixture
+def memory() -> Memory:
+    return Memory(sp.csr_array(np.array([[0, 0.5, 0.25], [0.5, 0, 0], [0.25, 0, 0]], dtype=np.float32)), ROWS)
+
+
+def events(*item_ids):
+    return tuple(Event(item_id) for item_id in item_ids)
+
+
+def test_votes_by_hand(memory):
+    found = memory([events("a"), events("a", "b", "a"), events("gone"), ()])
+    assert found[0] == pytest.approx([0, 2 / 3, 1 / 3])
+    assert found[1] == pytest.approx([0.5 / 1.25, 0.5 / 1.25, 0.25 / 1.25])  # an item votes once
+    assert found[2:].tolist() == [[0, 0, 0]] * 2
+
+
+def test_a_mixture_by_hand_stays_a_distribution(memory):
+    said = np.log(np.array([[0.2, 0.3, 0.5], [0.2, 0.3, 0.5]]))
+    got = np.exp(mixed(said, memory([events("a"), ()]), 0.4))
+    assert got[0] == pytest.approx([0.6 * 0.2, 0.6 * 0.3 + 0.4 * 2 / 3, 0.6 * 0.5 + 0.4 / 3]) and got.sum(axis=1) == pytest.approx(1)
+    assert got[1] == pytest.approx([0.2, 0.3, 0.5])  # nobody votes
+    masked = said.copy()
+    masked[0, 1] = -np.inf
+    assert np.isneginf(mixed(masked, memory([events("a"), ()]), 0.4)).tolist() == [[False, True, False], [False] * 3]
+
+
+def test_a_folder_remembers_the_same(memory, tmp_path):
+    memory.save(tmp_path)
+    loaded = Memory.load(tmp_path, ROWS)
+    assert loaded([events("a")]).tolist() == memory([events("a")]).tolist()
+    assert Memory.load(tmp_path / "nothing", ROWS) is None
+    with pytest.raises(ValueError, match="holds 3 items, the catalogue 2"):
+        Memory.load(tmp_path, {"a": 0, "b": 1})
+    (tmp_path / "memory.json").write_text('{"format": 0}')
+    with pytest.raises(ValueError, match="has format 0"):
+        Memory.load(tmp_path, ROWS)
+
+
+def test_the_smallest_of_the_best_shares_is_taken():
+    class Model:
+        shares: dict[str, float] = {}
+
+        def predict(self, requests):
+            places = {0.3: 1, 0.5: 0, 0.6: 0}
+            place = places.get(self.shares["next_item"], 2)
+            return [Prediction(id=request.id, item_ids=["x"] * place + ["target"], scores=[0.0] * (place + 1)) for request in requests]
+
+    exam = Exam("next_item", "items", (HeldOut(Request(id="q"), "target"),))
+    assert fitted_share(Model(), exam) == 0.5
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_the_share_is_the_one_valid_likes_best(toy_parts, toy_corpus):
+    timelines = Timelines.of(toy_corpus)
+    whole = Memory.of(timelines)
+    plain = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates)
+    with_memory = Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, memory=whole)
+    found = calibrated(with_memory, timelines, 0, limit=100)["shares"]
+    assert found.keys() == {"next_item", "ranking", "search"} and set(found.values()) <= set(SHARES)
+    assert with_memory.shares == {} and found["next_item"] == 0  # no item is left that was not seen: nothing to gain
+    held_out = TASKS["next_item"].held_out(timelines, "valid", 0)
+    asked = [replace(example.request, k=12, exclude_seen=False) for example in held_out]
+    alone, both = plain.predict(asked), Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, memory=whole, card={"shares": {"next_item": 0.4}}).predict(asked)
+    remembered = whole([request.history for request in asked])
+    for before, after, votes in zip(alone, both, remembered):
+        chances = dict(zip(before.item_ids, np.exp(before.scores)))
+        mixture = {item_id: 0.6 * chance + 0.4 * votes[toy_corpus.catalog.rows[item_id]] for item_id, chance in chances.items()}
+        assert dict(zip(after.item_ids, np.exp(after.scores))) == pytest.approx(mixture)
+    # Other tasks, and a card without shares, are answered as ever.
+    search = [Request(task="search", query="quiet", history=events("i1"), k=12)]
+    assert both and with_memory.predict(search)[0].scores == plain.predict(search)[0].scores
