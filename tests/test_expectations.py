@@ -44,7 +44,7 @@ def history(tastes, user: int, count: int = ITEMS - 2) -> tuple[Event, ...]:
 def test_estimates_follow_the_taste_of_the_history(expectations, tastes):
     histories = [history(tastes, 0)[:16], history(tastes, 1)[:16]]
     estimates = expectations(histories, np.array([0, 0, 1, 1]), np.array([16, 17, 16, 17]))
-    assert estimates.shape == (4, 3) and estimates.min() >= 1 and estimates.max() <= 5
+    assert estimates.shape == (4, 4) and estimates.min() >= 1 and estimates.max() <= 5
     for liked in (0, 3):
         for disliked in (1, 2):
             assert (estimates[liked, 1:] > estimates[disliked, 1:] + 1).all()
@@ -67,7 +67,7 @@ def test_a_folder_gives_the_same_estimates(expectations, tastes, tmp_path):
     with pytest.raises(ValueError, match="holds 20 items, the catalogue 19"):
         Expectations.load(tmp_path, dict(list(expectations.rows.items())[:19]))
     (tmp_path / "expectations.json").write_text('{"format": 0}')
-    with pytest.raises(ValueError, match="has format 0; this version reads 2"):
+    with pytest.raises(ValueError, match="has format 0; this version reads 3"):
         Expectations.load(tmp_path, expectations.rows)
 
 

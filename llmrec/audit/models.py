@@ -200,7 +200,8 @@ def expectations_of_held_out(subject: Subject) -> Finding | None:
     low, high = kept.scale
     # A hundredth of the scale: the last digits differ between machines, a rating more or less moves an item by far more.
     moved = np.abs(kept.neighbours.biases.item - again.neighbours.biases.item) > (high - low) / 100
-    moved |= np.abs(kept.factors.factors.item_bias - again.factors.factors.item_bias) > (high - low) / 100
+    for own, other in zip(kept.factorizations, again.factorizations):
+        moved |= np.abs(own.factors.item_bias - other.factors.item_bias) > (high - low) / 100
     return Finding.of("expectations_of_held_out", ERROR, int(moved.sum()), "items have other expectations than train's ratings give: they were fitted on something else")
 
 

@@ -281,7 +281,7 @@ class Recommender:
         return [Prediction(probability=float(row @ space.values)) for row in probabilities]
 
     def expected(self, requests: Sequence[Request]) -> np.ndarray:
-        """(requests, 3) what the ratings of others let expect of each: see Expectations. Questions that share a history share its reading."""
+        """(requests, estimates) what the ratings of others let expect of each: see Expectations. Questions that share a history share its reading."""
         told: dict[tuple, int] = {}
         histories, users = [], []
         for request in requests:

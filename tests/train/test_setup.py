@@ -35,7 +35,7 @@ def test_what_is_fitted_makes_the_valid_answers_more_probable(toy_parts, toy_cor
     # With expectations a blend takes its place, and ratings get one, too.
     expectations = Expectations.of(timelines)
     both = calibrated(Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, expectations=expectations), timelines, 0, limit=100)
-    assert both["temperatures"] == {} and both["blends"].keys() == {"click", "rating"} and all(len(weights) == 5 for weights in both["blends"].values())
+    assert both["temperatures"] == {} and both["blends"].keys() == {"click", "rating"} and all(len(weights) == 6 for weights in both["blends"].values())
     assert loss(both, expectations) < loss(fitted) - 0.01
     rated = TASKS["rating"].held_out(timelines, "valid", 0)
 
