@@ -19,7 +19,7 @@ LEAST = 50
 BOUNDS = (0.1, 10.0)
 MARGIN = 1e-3
 """A blended mean stays this part of the scale away from its ends, where a distribution would be a single answer."""
-RIDGE = 1e-5
+RIDGE = 1e-3
 """On standardised inputs: estimates are alike, and their difference alone has no weight to learn."""
 STEEPEST, HALVINGS = 200.0, 50
 HUBER, ROUNDS = 0.25, 50
