@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     from llmrec.tasks import TASKS
     from llmrec.timelines import Timelines
 
-    from .honesty import Asked, deletions, sentiments
+    from .honesty import Asked, deletions, sentiment_analyser, sentiments
 
     try:
         corpus, recommender = Corpus.load(folder), Recommender.from_pretrained(options.model)
@@ -50,13 +50,16 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"the model explains no answers of {options.task!r}; expected one of: {', '.join(task for task in recommender.tasks if TASKS[task].family != 'text')}")
     timelines = Timelines.of(corpus)
     asked = Asked(timelines, options.part, options.users, int(recommender.card.get("seed", 0)))
+    explains = {"explanation", "rating"} <= set(recommender.tasks) and bool(asked.questions("explanation"))
     try:
+        if explains:
+            sentiment_analyser()  # what is not installed is said before the long part
         record = {"model": options.model, "data_hash": corpus.data_hash, "part": options.part, "faithfulness": deletions(recommender, asked, options.task, cited=options.cited, draws=options.draws)}
+        if explains:
+            record["sentiment"] = sentiments(recommender, asked, middle=(min(corpus.rating_scale) + max(corpus.rating_scale)) / 2)
     except ValueError as error:
         print(f"eval.faithful: {error}", file=sys.stderr)
-        return BAD_DATA
-    if {"explanation", "rating"} <= set(recommender.tasks):
-        record["sentiment"] = sentiments(recommender, asked, middle=(min(corpus.rating_scale) + max(corpus.rating_scale)) / 2)
+        return USAGE
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "faithful.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(record))

@@ -13,9 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from llmrec.citing import about, cite, strengths
-from llmrec.exam import Exam, Predictor
+from llmrec.exam import Exam, Predictor, whose
 from llmrec.metrics.statistic import Statistic, estimate, ratio_of
-from llmrec.predictions import Request
+from llmrec.predictions import HeldOut
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
 
@@ -32,19 +32,22 @@ class Asked:
     limit: int
     seed: int = 0
 
-    def requests(self, name: str) -> list[Request]:
-        """The questions of a task."""
+    def questions(self, name: str) -> list[HeldOut]:
+        """The questions of a task; none where the corpus has none."""
         task = TASKS[name]
-        exam = Exam(name, task.family, tuple(task.held_out(self.timelines, self.part, self.seed)), candidates=task.candidates, part=self.part, seed=self.seed)
-        return [example.request for example in exam.of_users(self.limit).held_out]
+        held_out = tuple(task.held_out(self.timelines, self.part, self.seed)) if task.reason_absent(self.timelines.corpus) is None else ()
+        if not held_out:
+            return []
+        exam = Exam(name, task.family, held_out, candidates=task.candidates, part=self.part, seed=self.seed)
+        return list(exam.of_users(self.limit).held_out)
 
 
 def deletions(model: Predictor, asked: Asked, task: str, *, cited: int = 3, draws: int = 5) -> dict[str, object]:
     """How far the answer moves without the cited events, without as many random ones, and the ratio of the two. Raises ValueError where no history is long enough."""
-    requests = [request for request in asked.requests(task) if len(request.history) >= 2 * cited]
+    questions = [question for question in asked.questions(task) if len(question.request.history) >= 2 * cited]
     moved, drawn, users = [], [], []
-    for number, request in enumerate(tqdm(requests, desc="cite", unit="answer", file=sys.stderr)):
-        request = about(model, request)
+    for number, question in enumerate(tqdm(questions, desc="cite", unit="answer", file=sys.stderr)):
+        request = about(model, question.request)
         item_id = request.candidates[0] if request.candidates else None
         found = cite(model, request, item_id, k=cited)
         if not found:
@@ -59,7 +62,7 @@ def deletions(model: Predictor, asked: Asked, task: str, *, cited: int = 3, draw
         whole, without, *random = strengths(model, [request, *(replace(request, history=tuple(events)) for events in kept)])
         moved.append(abs(whole - without))
         drawn.append(float(np.mean([abs(whole - one) for one in random])))
-        users.append(_user(request))
+        users.append(whose(question))
     if not moved:
         raise ValueError(f"no history of {task} has {2 * cited} events and one that speaks for its answer; lower --cited")
     return {
@@ -70,13 +73,12 @@ def deletions(model: Predictor, asked: Asked, task: str, *, cited: int = 3, draw
 
 def sentiments(model: Predictor, asked: Asked, *, middle: float) -> dict[str, object]:
     """How many explanations have a sentiment, and the share of those that agree with the predicted rating. middle: of the rating scale."""
-    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-
-    requests = asked.requests("explanation")
+    analyser = sentiment_analyser()
+    questions = asked.questions("explanation")
+    requests = [question.request for question in questions]
     texts = [prediction.text or "" for prediction in model.predict(requests)]
     ratings = [prediction.value for prediction in model.predict([replace(request, task="rating") for request in requests])]
-    analyser = SentimentIntensityAnalyzer()
-    return agreement([analyser.polarity_scores(text)["compound"] for text in texts], ratings, middle=middle, users=[_user(request) for request in requests])
+    return agreement([analyser.polarity_scores(text)["compound"] for text in texts], ratings, middle=middle, users=[whose(question) for question in questions])
 
 
 def agreement(compounds: Sequence[float], ratings: Sequence[float], *, middle: float, users: Sequence[str]) -> dict[str, object]:
@@ -90,8 +92,13 @@ def agreement(compounds: Sequence[float], ratings: Sequence[float], *, middle: f
     }
 
 
-def _user(request: Request) -> str:
-    return request.id if request.user_id is None else request.user_id
+def sentiment_analyser():
+    """VADER's. Raises ValueError where it is not installed."""
+    try:
+        from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+    except ImportError:
+        raise ValueError("sentiments need VADER: pip install 'llmrec[faithful]'") from None
+    return SentimentIntensityAnalyzer()
 
 
 def _with_interval(statistic: Statistic, users: Sequence[str], name: str) -> dict[str, object]:

@@ -3,7 +3,7 @@
     python -m eval.scaling --config amazon-beauty --widths 32 64 128 --fractions 0.25 0.5 1 --out docs/scaling data.corpus=corpora/beauty
 
 Widths keep the config's proportions (the MLP grows with the width; so do the heads, where they divide it). Every training is validated as the config says, with all else equal;
-the figures are those of the valid part at its best step. Trainings that stand in --work already are not repeated, so a stopped study goes on.
+the figures are those of the valid part at its best step. Trainings that stand in --work already, with the same settings, are not repeated, so a stopped study goes on.
 Writes OUT.json and OUT.svg, and prints the table. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
 """
 
@@ -60,14 +60,15 @@ def main(argv: list[str] | None = None) -> int:
 def _train(options: argparse.Namespace, name: str, changes: list[str]) -> tuple[int, dict[str, object]]:
     """Trains one model, unless its figures stand there; its exit status, valid figures, parameters and seconds. The model itself is not kept."""
     kept, output = options.work / f"{name}.json", options.work / name
-    if kept.is_file():
-        return 0, json.loads(kept.read_text(encoding="utf-8"))
+    told = [options.config, *options.settings, *changes]
+    if kept.is_file() and (record := json.loads(kept.read_text(encoding="utf-8"))).pop("told") == told:
+        return 0, record
     begun = time.monotonic()
     code, printed = run_training("pretrain", options.config, [*options.settings, *changes, f"output={output}", "overwrite=true"], log=options.work / f"{name}.log")
     if code:
         return code, {}
     row = {"valid": printed["valid"], "parameters": _parameters(output), "seconds": round(time.monotonic() - begun)}
-    kept.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    kept.write_text(json.dumps({**row, "told": told}) + "\n", encoding="utf-8")
     shutil.rmtree(output)
     return 0, row
 

@@ -48,8 +48,11 @@ def about(model: Predictor, request: Request, item_id: str | None = None) -> Req
     if find_task(request.task).family != "items":
         return request
     if item_id is None:
-        item_id = _answered(model.predict([request])[0]).item_ids[0]
-    return replace(request, candidates=(item_id,), exclude_seen=False, k=1)
+        found = _answered(model.predict([request])[0]).item_ids
+        if not found:
+            raise ValueError("no item may be answered: nothing of a list is there to be explained")
+        item_id = found[0]
+    return replace(request, candidates=(item_id,), exclude=(), include=None, where=None, exclude_seen=False, k=1)
 
 
 def strengths(model: Predictor, requests: Sequence[Request]) -> list[float]:

@@ -165,7 +165,7 @@ class Composer:
         elif learn == RATING:
             space = self.spaces[RATING]
             for event, (_, _, rating), start in zip(events[cut:], pieces, ends):
-                if rating is not None:
+                if rating is not None and event.seen:  # an auxiliary event's rating is read, not foretold
                     row = space.rows[number_label(self._on_scale(event.rating))]
                     strand.answers.append(Answer(start + rating, start + rating + int(space.trie.lengths[row]), RATING, row))
         return strand, [0] * cut + ends[1:]

@@ -52,7 +52,7 @@ class Background:
     """What train says about the items: the catalogue metrics, the popularity buckets and the feature metrics need it; nothing else does.
 
     rows: item_id -> row.   popularity: (items,) int64, events in the train streams.   attributes, texts: one each an item.
-    reviews: (item_id, user_id, review) of train.
+    reviews: (item_id, user_id, review) of train; where the log names persons, theirs.
     """
 
     rows: Mapping[str, int]
@@ -67,7 +67,8 @@ class Background:
         catalog, log = corpus.catalog, corpus.interactions
         values = catalog.attribute_values
         attributes = [frozenset(f"{name}: {value}" for name in values for value in values[name][row]) for row in range(len(catalog))]
-        reviews = log.part(TRAIN).frame.filter(pl.col("review").is_not_null()).select("item_id", "user_id", "review").rows() if log.has("review") else []
+        whose = [name for name in ("person", "user_id") if name in log.frame.columns]
+        reviews = log.part(TRAIN).frame.filter(pl.col("review").is_not_null()).select("item_id", pl.coalesce(whose), "review").rows() if log.has("review") else []
         train = timelines.items[timelines.parts == PARTS.index(TRAIN)]
         return cls(catalog.rows, np.bincount(train, minlength=len(catalog)), attributes, catalog.texts, reviews)
 

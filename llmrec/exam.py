@@ -69,11 +69,11 @@ class Exam:
 
     def of_users(self, limit: int) -> Exam:
         """The questions of `limit` users drawn by the seed, each with all its questions; 0: of all."""
-        users = sorted({_user(example) for example in self.held_out})
+        users = sorted({whose(example) for example in self.held_out})
         if not limit or limit >= len(users):
             return self
         drawn = set(np.random.default_rng(self.seed).choice(users, limit, replace=False).tolist())
-        return replace(self, held_out=tuple(example for example in self.held_out if _user(example) in drawn))
+        return replace(self, held_out=tuple(example for example in self.held_out if whose(example) in drawn))
 
     def _asked(self, request: Request) -> Request:
         if self.family != "items":
@@ -117,7 +117,7 @@ def save_predictions(model: Predictor, name: str, exam: Exam, *, folder: Path, a
     return path
 
 
-def _user(example: HeldOut) -> str:
+def whose(example: HeldOut) -> str:
     """Whose question it is; a question without a user stands for itself."""
     return example.person or (example.request.id if example.request.user_id is None else example.request.user_id)
 
@@ -128,7 +128,7 @@ def _to_frame(held_out: Sequence[HeldOut], predictions: Sequence[Prediction], ex
     truth = pl.String if exam.family in ("items", "text") else pl.Float64
     columns = {
         "id": pl.Series([r.id for r in requests], dtype=pl.String),
-        "user_id": pl.Series([_user(example) for example in held_out], dtype=pl.String),
+        "user_id": pl.Series([whose(example) for example in held_out], dtype=pl.String),
         "target": pl.Series([example.target for example in held_out], dtype=truth),
         "item_id": pl.Series([r.item_id for r in requests], dtype=pl.String),
         "error": pl.Series(errors, dtype=pl.String),

@@ -40,12 +40,14 @@ class Grounding:
 
     @classmethod
     def of(cls, corpus: Corpus) -> Grounding | None:
-        """From train reviews and the items' own texts, by the rule of metrics.text.feature_vocabulary; None for a corpus without reviews in train."""
+        """From train reviews and the items' own texts, by the rule of metrics.text.feature_vocabulary; None for a corpus without reviews in train, or without features in them."""
         log = corpus.interactions.part(TRAIN)
         if not log.has("review"):
             return None
         reviews = log.frame.filter(pl.col("review").is_not_null()).select("item_id", "review").rows()
         features = tuple(sorted(feature_vocabulary(review for _, review in reviews)))
+        if not features:
+            return None
         numbers = {feature: number for number, feature in enumerate(features)}
         rows = corpus.catalog.rows
         found = [{numbers[word] for word in words(text) if word in numbers} for text in corpus.catalog.texts]
@@ -86,8 +88,8 @@ class Speller:
         letter = list(vocabulary.quote("a"))
         before = len(vocabulary.tokenizer.decode(letter, skip_special_tokens=False))
         self.pieces = ["" if i in vocabulary.control else vocabulary.tokenizer.decode([*letter, i], skip_special_tokens=False)[before:].lower() for i in range(vocabulary.size)]
-        # Single bytes, the last resort of a SentencePiece vocabulary: what they spell depends on the bytes beside them.
-        self.bytes = [i for i in range(vocabulary.size) if _BYTE.fullmatch(vocabulary.tokenizer.id_to_token(i) or "")]
+        # Parts of characters: what they spell depends on the tokens beside them.
+        self.bytes = [i for i, piece in enumerate(self.pieces) if "\ufffd" in piece or _BYTE.fullmatch(vocabulary.tokenizer.id_to_token(i) or "")]
         self._wanted = frozenset(spelled)
         # A token's first run of letters goes on the word before it, where nothing parts them; its other runs are words of their own.
         self._joining: dict[str, list[int]] = defaultdict(list)
@@ -118,11 +120,11 @@ class Speller:
 
 
 class Claim:
-    """One text while it is written: the tokens it may not go on with, so that it never holds one of the forbidden words (all known to the speller), nor single bytes."""
+    """One text while it is written: the tokens it may not go on with, so that it never holds one of the forbidden words (all known to the speller), nor, where there are any, parts of characters."""
 
     def __init__(self, speller: Speller, forbidden: frozenset[str]):
         self.speller, self.forbidden = speller, forbidden
-        self._always = [*speller.bytes, *speller.anywhere(forbidden)]
+        self._always = [*speller.bytes, *speller.anywhere(forbidden)] if forbidden else []
         self._at_start = speller.completing("", forbidden)
         self._begun = ""
 

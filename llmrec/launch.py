@@ -53,8 +53,13 @@ def run_training(phase: str, config: str | None, settings: Sequence[str], *, log
     package = "llmrec.train" if importlib.util.find_spec("llmrec.train") else "train"
     command = [sys.executable, "-m", f"{package}.{phase}", *(["--config", config] if config else []), *settings]
     with open(log, "w", encoding="utf-8") as said:
-        ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=said, text=True)
-    return ended.returncode, json.loads(ended.stdout) if ended.returncode == 0 else {}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
+        try:
+            printed, _ = process.communicate()
+        except KeyboardInterrupt:  # the training got it, too: it saves before it ends
+            process.wait()
+            raise
+    return process.returncode, json.loads(printed) if process.returncode == 0 else {}
 
 
 def guarded(main: Callable[..., None]) -> Callable[..., int]:

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as work:
                 cleaned = clean(raw, Path(work), settings)
                 _say(_told_rows(cleaned.report))
-                parts = split_files(cleaned.files, split, ordering=cleaned.ordering, positive=cleaned.is_positive, temporal=raw.temporal)
+                parts = split_files(cleaned.files, split, ordering=cleaned.ordering, positive=cleaned.is_positive, shown=cleaned.is_shown, temporal=raw.temporal)
                 corpus = assemble(cleaned, folder, split=parts)
             write_manifest(folder, replace(corpus, report={**corpus.report, "audit": audit_log(corpus).to_json()}))
         manifest = json.loads((options.out / "manifest.json").read_text(encoding="utf-8"))

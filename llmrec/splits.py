@@ -55,16 +55,16 @@ class SplitSettings:
             raise ValueError(f"valid_fraction {self.valid_fraction} and test_fraction {self.test_fraction} must be above 0 and leave something for train")
 
 
-def split_files(files: Sequence[Path], settings: SplitSettings, *, ordering: str, positive: pl.Expr, temporal: bool = True) -> dict[str, object]:
+def split_files(files: Sequence[Path], settings: SplitSettings, *, ordering: str, positive: pl.Expr, shown: pl.Expr | None = None, temporal: bool = True) -> dict[str, object]:
     """Gives the rows of each file a part, in place; returns what `Corpus.split` records: the rule, whether it respects time, and the settings that took effect.
 
-    files: Parquet, each with all rows of its users sorted by (user_id, position); `row` is the row's number in the raw data. `positive` tells the events of the stream;
+    files: Parquet, each with all rows of its users sorted by (user_id, position); `row` is the row's number in the raw data. `positive` tells the events of the stream that may be asked about, `shown` (default: the same) all of it;
     `temporal` whether parts given with the data respect time.
 
     Raises:
         ValueError: the rule needs times, an order or given parts that the log does not have, or leaves nothing to train on.
     """
-    assign, record = SPLITS[settings.rule](pl.scan_parquet(files), settings, ordering=ordering, positive=positive, temporal=temporal)
+    assign, record = SPLITS[settings.rule](pl.scan_parquet(files), settings, ordering=ordering, positive=positive, shown=shown, temporal=temporal)
     for file in files:
         assign(pl.read_parquet(file)).write_parquet(file, compression="lz4")
     if not pl.scan_parquet(files).select((pl.col("part") == TRAIN).any()).collect().item():
@@ -76,7 +76,7 @@ Assign = Callable[[pl.DataFrame], pl.DataFrame]
 Record = dict[str, object]
 
 
-def leave_one_out(log: pl.LazyFrame, settings: SplitSettings, *, ordering: str, positive: pl.Expr, temporal: bool = True) -> tuple[Assign, Record]:
+def leave_one_out(log: pl.LazyFrame, settings: SplitSettings, *, ordering: str, positive: pl.Expr, shown: pl.Expr | None = None, temporal: bool = True) -> tuple[Assign, Record]:
     """The last event of each user's stream is test, the one before it valid.
 
     Adjacent events of one item in the stream are one event. Rows before the first row of the valid event are train, from there to before the first row of the test event valid,
@@ -84,10 +84,10 @@ def leave_one_out(log: pl.LazyFrame, settings: SplitSettings, *, ordering: str, 
     """
     if ordering == "none":
         return lambda frame: _hold_out_items(frame, positive, settings.seed), {"temporal": False, "seed": settings.seed}
-    return lambda frame: _hold_out_last(frame, positive), {"temporal": True}
+    return lambda frame: _hold_out_last(frame, positive, shown), {"temporal": True}
 
 
-def by_time(log: pl.LazyFrame, settings: SplitSettings, *, ordering: str, positive: pl.Expr, temporal: bool = True) -> tuple[Assign, Record]:
+def by_time(log: pl.LazyFrame, settings: SplitSettings, *, ordering: str, positive: pl.Expr, shown: pl.Expr | None = None, temporal: bool = True) -> tuple[Assign, Record]:
     """Two moments cut the whole log: about test_fraction of its rows are at or after the second, about valid_fraction between the two. Rows of one moment stay together."""
     if ordering != "timestamp":
         raise ValueError("split by_time needs a timestamp column, and the log has none; take leave_one_out")
@@ -101,7 +101,7 @@ def by_time(log: pl.LazyFrame, settings: SplitSettings, *, ordering: str, positi
     return lambda frame: frame.with_columns(part=part), record
 
 
-def given(log: pl.LazyFrame, settings: SplitSettings, *, ordering: str, positive: pl.Expr, temporal: bool = True) -> tuple[Assign, Record]:
+def given(log: pl.LazyFrame, settings: SplitSettings, *, ordering: str, positive: pl.Expr, shown: pl.Expr | None = None, temporal: bool = True) -> tuple[Assign, Record]:
     """The parts that came with the data. Without a valid part some of train becomes it: each user's last train event where the split respects time (users with two or more), else a seeded sample of its events."""
     if "part" not in log.collect_schema().names():
         raise ValueError(f"split given needs a column part with {', '.join(PARTS)}, and the data has none; take leave_one_out or by_time")
@@ -109,7 +109,7 @@ def given(log: pl.LazyFrame, settings: SplitSettings, *, ordering: str, positive
     if log.select((pl.col("part") == VALID).any()).collect().item():
         return lambda frame: frame, {"temporal": temporal}
     if temporal:
-        return lambda frame: _hold_out_last_of_train(frame, positive), {"temporal": True, "valid": "last train event of each user"}
+        return lambda frame: _hold_out_last_of_train(frame, positive, shown), {"temporal": True, "valid": "last train event of each user"}
 
     def sample(frame: pl.DataFrame) -> pl.DataFrame:
         drawn = pl.Series(seeded_order(frame["row"].to_numpy(), settings.seed) < np.uint64(settings.valid_fraction * 2**64))
@@ -118,7 +118,7 @@ def given(log: pl.LazyFrame, settings: SplitSettings, *, ordering: str, positive
     return sample, {"temporal": False, "valid": "random sample of train events", "valid_fraction": settings.valid_fraction, "seed": settings.seed}
 
 
-def none(log: pl.LazyFrame, settings: SplitSettings, *, ordering: str, positive: pl.Expr, temporal: bool = True) -> tuple[Assign, Record]:
+def none(log: pl.LazyFrame, settings: SplitSettings, *, ordering: str, positive: pl.Expr, shown: pl.Expr | None = None, temporal: bool = True) -> tuple[Assign, Record]:
     """Everything is train."""
     return lambda frame: frame.with_columns(part=pl.lit(TRAIN)), {"temporal": ordering != "none"}
 
@@ -140,16 +140,16 @@ def seeded_order(rows: np.ndarray, seed: int) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def _stream_starts(frame: pl.DataFrame, positive: pl.Expr) -> pl.DataFrame:
-    """The first row of each event of the stream: user_id and position, in order; adjacent events of one item are one."""
-    stream = frame.filter(positive).select("user_id", "item_id", "position")
-    first = (pl.col("user_id") != pl.col("user_id").shift()) | (pl.col("item_id") != pl.col("item_id").shift())
-    return stream.filter(first.fill_null(True)).select("user_id", "position")
+def _stream_starts(frame: pl.DataFrame, positive: pl.Expr, shown: pl.Expr | None) -> pl.DataFrame:
+    """The first row of each event that may be asked about: user_id and position, in order; adjacent events of one item are one, and an auxiliary event parts two."""
+    stream = frame.filter(positive if shown is None else shown).select("user_id", "item_id", "position", asked=positive)
+    alike = pl.struct("user_id", "item_id", "asked")
+    return stream.filter((alike != alike.shift(1)).fill_null(True)).filter("asked").select("user_id", "position")
 
 
-def _hold_out_last(frame: pl.DataFrame, positive: pl.Expr) -> pl.DataFrame:
+def _hold_out_last(frame: pl.DataFrame, positive: pl.Expr, shown: pl.Expr | None) -> pl.DataFrame:
     cuts = (
-        _stream_starts(frame, positive).group_by("user_id")
+        _stream_starts(frame, positive, shown).group_by("user_id")
         .agg(pl.len().alias("events"), pl.col("position").get(-2, null_on_oob=True).alias("valid_from"), pl.col("position").last().alias("test_from"))
         .filter(pl.col("events") >= MIN_STREAM_EVENTS)
     )
@@ -159,9 +159,9 @@ def _hold_out_last(frame: pl.DataFrame, positive: pl.Expr) -> pl.DataFrame:
     return frame.join(cuts, on="user_id", how="left", maintain_order="left").with_columns(part=part).drop("events", "valid_from", "test_from")
 
 
-def _hold_out_last_of_train(frame: pl.DataFrame, positive: pl.Expr) -> pl.DataFrame:
+def _hold_out_last_of_train(frame: pl.DataFrame, positive: pl.Expr, shown: pl.Expr | None) -> pl.DataFrame:
     cuts = (
-        _stream_starts(frame.filter(pl.col("part") == TRAIN), positive).group_by("user_id")
+        _stream_starts(frame.filter(pl.col("part") == TRAIN), positive, shown).group_by("user_id")
         .agg(pl.len().alias("events"), pl.col("position").last().alias("valid_from"))
         .filter(pl.col("events") > 1)
     )

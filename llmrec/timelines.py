@@ -32,7 +32,7 @@ class Timelines:
     items: (events,) int64, row in the catalogue.   ratings: (events,) float64, NaN where there is none.
     timestamps: (events,) float64, seconds, NaN where there is none.   parts: (events,) int8, index into PARTS.
     rows: (events,) int64, row in `corpus.interactions.frame`.   names: (events,) the event words.   asked: (events,) bool, False for auxiliary events: they are shown only.
-    A stream holds the positive and auxiliary events whose item the catalogue knows; such events of one item in a row (and in one part) are one event,
+    A stream holds the positive and auxiliary events whose item the catalogue knows; events of one item and of one of the two kinds in a row (and in one part) are one event,
     with the first one's place and the last one's word, rating and row.
     """
 
@@ -178,10 +178,11 @@ def _stream(corpus: Corpus) -> pl.DataFrame:
         if name not in frame.columns:
             frame = frame.with_columns(pl.lit(None, dtype=kind).alias(name))
     catalog = pl.DataFrame({"item_id": corpus.catalog.item_ids, "item": np.arange(len(corpus.catalog))}, schema_overrides={"item_id": pl.String})
-    frame = frame.filter(log.is_shown).join(catalog, on="item_id", how="inner", maintain_order="left")
-    new = (pl.struct("user_id", "item_id", "part") != pl.struct("user_id", "item_id", "part").shift(1)).fill_null(True)
+    frame = frame.filter(log.is_shown).with_columns(asked=log.is_positive).join(catalog, on="item_id", how="inner", maintain_order="left")
+    alike = pl.struct("user_id", "item_id", "part", "asked")
+    new = (alike != alike.shift(1)).fill_null(True)
     return (
-        frame.select("user_id", "item_id", "item", "position", "timestamp", "rating", "event", "part", "row")
+        frame.select("user_id", "item_id", "item", "position", "timestamp", "rating", "event", "part", "row", "asked")
         .with_columns(run=new.cum_sum())
         .group_by("run", maintain_order=True)
         .agg(

@@ -54,7 +54,7 @@ LATE_IMPORTS = {
     ("eval.scaling", "_parameters"): "needed after a training alone",
     ("eval.scaling", "_figure"): "matplotlib, after all trainings",
     ("eval.faithful", "main"): "--help answers without torch and polars",
-    ("eval.honesty", "sentiments"): "an optional library",
+    ("eval.honesty", "sentiment_analyser"): "an optional library",
     ("eval.show", "main"): "--help answers without torch and polars",
     ("benchmarks.trie", "Static.__init__"): "the peer is a clone that need not be there",
 }

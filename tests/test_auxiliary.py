@@ -7,17 +7,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from llmrec.answers import ITEMS
+from llmrec.answers import ITEMS, RATING
+from llmrec.assets import folder_of
 from llmrec.audit.examples import audit_examples
 from llmrec.baselines import BASELINES
 from llmrec.baselines.histories import Histories
 from llmrec.composer import AUXILIARY, Composer
 from llmrec.exam import Exam, save_predictions
 from llmrec.indexing import Material, build_index
-from llmrec.interactions import Catalog, Corpus, Interactions
+from llmrec.interactions import Catalog, Corpus, Event, Interactions
 from llmrec.predictions import Request
 from llmrec.prepare import main
-from llmrec.recommender import Recommender
+from llmrec.recommender import Recommender, load_task_templates
+from llmrec.splits import SplitSettings, split_files
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
 
@@ -57,7 +59,7 @@ def test_what_is_learned_is_purchases_alone_and_carts_bear_a_mark(corpus, toy_vo
     timelines = Timelines.of(corpus)
     index = build_index("atomic", Material(corpus.catalog.titles, np.zeros((12, 1), np.float32), toy_vocabulary, 0))
     composer = Composer(toy_vocabulary, corpus.catalog, index.space(corpus.catalog.item_ids, toy_vocabulary.size))
-    template = next(entry for entry in make_templates() if entry.name == "bare")
+    template = next(entry for entry in load_task_templates(folder_of("prompts"), "next_item") if entry.name == "bare")
     task = TASKS["next_item"].bind(timelines, seed=0)
     mark = list(toy_vocabulary.template(AUXILIARY))
     for unit in range(12):
@@ -69,13 +71,6 @@ def test_what_is_learned_is_purchases_alone_and_carts_bear_a_mark(corpus, toy_vo
             assert trunk.tokens[answer.start - len(mark) : answer.start] != mark
         assert sum(trunk.tokens[place : place + len(mark)] == mark for place in range(len(trunk.tokens))) == 2
         assert len(trunk.tokens) == 1 + 5 + 2 * len(mark)
-
-
-def make_templates():
-    from llmrec.assets import folder_of
-    from llmrec.recommender.folder import load_task_templates
-
-    return load_task_templates(folder_of("prompts"), "next_item")
 
 
 def test_what_is_in_the_cart_may_be_recommended(toy_llama, toy_vocabulary, tmp_path):
@@ -112,3 +107,41 @@ def test_prepare_names_auxiliary_events(tmp_path, capsys):
     assert "no row has the event 'vew', which is named as auxiliary" in capsys.readouterr().err
     with pytest.raises(ValueError, match="expected positive ones to be named, and none to be both"):
         Interactions(corpus.interactions.frame, positive=("cart",), auxiliary=("cart",))
+
+
+def test_a_cart_beside_a_purchase_of_the_same_item_is_an_event_of_its_own(tmp_path):
+    """Merged with it, the purchase would be no question, and what was bought would be recommended again."""
+    words = ["buy a", "buy b", "buy c", "cart c", "buy d", "cart d", "cart e", "buy e", "cart f", "buy e"]
+    rows = [("u", word.split()[1], n, word.split()[0], n + 1) for n, word in enumerate(words)]
+    frame = pl.DataFrame(rows, schema=["user_id", "item_id", "position", "event", "row"], orient="row").with_columns(timestamp=pl.col("position").cast(pl.Float64))
+    frame.write_parquet(tmp_path / "log.parquet")
+    bought, shown = pl.col("event") == "buy", pl.lit(True)
+    split = split_files([tmp_path / "log.parquet"], SplitSettings(), ordering="timestamp", positive=bought, shown=shown)
+    log = Interactions(pl.read_parquet(tmp_path / "log.parquet").drop("row"), positive=("buy",), auxiliary=("cart",))
+    items = pl.DataFrame({"item_id": list("abcdef"), "title": list("abcdef")})
+    corpus = Corpus("own", log, Catalog(items), split=split)
+    timelines = Timelines.of(corpus)
+    assert [corpus.catalog.item_ids[item] for item in timelines.items] == list("abccddeefe")
+    assert timelines.asked.tolist() == [True, True, True, False, True, False, False, True, False, True]
+    for part in ("valid", "test"):  # one question each
+        held_out = TASKS["next_item"].held_out(timelines, part, 0)
+        assert [question.target for question in held_out] == ["e"]
+        assert audit_examples(timelines, {"next_item": held_out}, part).findings == ()
+    last = TASKS["next_item"].held_out(timelines, "test", 0)[0].request.history
+    assert [(event.item_id, event.seen) for event in last] == [("a", True), ("b", True), ("c", True), ("c", False), ("d", True), ("d", False), ("e", False), ("e", True), ("f", False)]
+
+
+def test_what_was_only_shown_may_be_a_negative_candidate():
+    timelines = Timelines.of(corpus_of(ordering="order"))
+    for question in TASKS["ranking"].held_out(timelines, "test", 0):
+        carts, bought = ({event.item_id for event in question.request.history if event.seen == seen} for seen in (False, True))
+        assert carts <= set(question.request.candidates) and not bought & set(question.request.candidates)
+
+
+def test_the_rating_of_an_auxiliary_event_takes_no_loss(toy_vocabulary):
+    corpus = corpus_of(ordering="order")
+    index = build_index("atomic", Material(corpus.catalog.titles, np.zeros((12, 1), np.float32), toy_vocabulary, 0))
+    composer = Composer(toy_vocabulary, corpus.catalog, index.space(corpus.catalog.item_ids, toy_vocabulary.size), rating_scale=(1.0, 2.0, 3.0))
+    template = next(entry for entry in load_task_templates(folder_of("prompts"), "rating") if entry.name == "bare")
+    trunk, _ = composer.trunk(template, [Event("i1", 3.0), Event("i2", 1.0, seen=False), Event("i3", 2.0)], learn=RATING)
+    assert [answer.row for answer in trunk.answers] == [2, 1]

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 import scipy.sparse as sp
 
 from llmrec.exam import Exam
 from llmrec.interactions import Event
-from llmrec.memory import SHARES, Memory, mixed
+from llmrec.memory import Memory, mixed
 from llmrec.predictions import HeldOut, Prediction, Request
 from llmrec.recommender import Recommender
 from llmrec.tasks import TASKS
@@ -70,14 +71,10 @@ def test_the_smallest_of_the_best_shares_is_taken():
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
-def test_the_share_is_the_one_valid_likes_best(toy_parts, toy_corpus):
+def test_the_answers_are_the_mixture_of_model_and_memory(toy_parts, toy_corpus):
     timelines = Timelines.of(toy_corpus)
     whole = Memory.of(timelines)
     plain = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates)
-    with_memory = Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, memory=whole)
-    found = calibrated(with_memory, timelines, 0, limit=100)["shares"]
-    assert found.keys() == {"next_item", "ranking", "search"} and set(found.values()) <= set(SHARES)
-    assert with_memory.shares == {} and found["next_item"] == 0  # no item is left that was not seen: nothing to gain
     held_out = TASKS["next_item"].held_out(timelines, "valid", 0)
     asked = [replace(example.request, k=12, exclude_seen=False) for example in held_out]
     alone, both = plain.predict(asked), Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, memory=whole, card={"shares": {"next_item": 0.4}}).predict(asked)
@@ -88,4 +85,21 @@ def test_the_share_is_the_one_valid_likes_best(toy_parts, toy_corpus):
         assert dict(zip(after.item_ids, np.exp(after.scores))) == pytest.approx(mixture)
     # Other tasks, and a card without shares, are answered as ever.
     search = [Request(task="search", query="quiet", history=events("i1"), k=12)]
-    assert both and with_memory.predict(search)[0].scores == plain.predict(search)[0].scores
+    assert both and Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, memory=whole, card={"shares": {"next_item": 0.4}}).predict(search)[0].scores == plain.predict(search)[0].scores
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_where_only_the_memory_knows_it_gets_a_share(toy_parts, toy_corpus):
+    """Items are bought in pairs, and valid asks for the second of a pair: neighbours know it, an untrained model does not."""
+    pairs = []
+    for user in range(24):
+        own = [(2 * n + user // 12) % 12 for n in range(6)]
+        first, second = own[user // 4 % 6], (own[user // 4 % 6] + 1) % 12
+        rows = [(first, "train"), (second, "train")] if user % 3 else [(first, "train"), (second, "valid"), (own[(user // 4 + 2) % 6], "test")]
+        pairs += [(f"u{user}", f"i{item}", n, "click", part) for n, (item, part) in enumerate(rows)]
+    log = pl.DataFrame(pairs, schema=["user_id", "item_id", "position", "event", "part"], orient="row").sort("user_id", "position")
+    corpus = replace(toy_corpus, interactions=replace(toy_corpus.interactions, frame=log, ordering="order", context=()), rating_scale=(), like_threshold=None)
+    timelines = Timelines.of(corpus)
+    recommender = Recommender(toy_parts.model.eval(), toy_parts.composer, {name: toy_parts.templates[name] for name in ("next_item", "ranking")}, memory=Memory.of(timelines))
+    found = calibrated(recommender, timelines, 0, limit=100)["shares"]
+    assert found["next_item"] > 0 and found.keys() == {"next_item", "ranking"} and recommender.shares == {}

@@ -46,7 +46,6 @@ MAX_SKIPPED = 3
 """Steps in a row whose loss or gradient is not finite before a run gives up."""
 LOG_STEPS = 20
 """Steps between two lines of the log, which holds their mean."""
-"""What a metric counts as at least in a mean of several: a task that has learned nothing yet must not make all steps equal."""
 
 
 def start(settings: Settings) -> Accelerator:

@@ -101,6 +101,8 @@ def run(
     timelines = Timelines.of(corpus)
     vocabulary = vocabulary_of(base, size=model.vocabulary_size)
     items = index.space(corpus.catalog.item_ids, vocabulary.size)
+    if settings.data.fraction < 1 and (settings.expectations or settings.memory or settings.content.collaborative):
+        raise ValueError(f"data.fraction={settings.data.fraction} learns from a part of the users, but expectations, memory and content.collaborative are made of all: switch them off, or set data.fraction=1")
     expectations = Expectations.of(timelines, seed=settings.seed) if settings.expectations else None
     if settings.memory and index.codes.shape[1] > 1:
         raise ValueError(f"memory=true needs an answer of one token for each item: set index=atomic, or memory=false with index={settings.index}")

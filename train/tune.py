@@ -30,6 +30,9 @@ from llmrec.metrics.criterion import criterion, lower_is_better
 log = logging.getLogger("llmrec")
 
 
+STOPPED = 143
+
+
 class Range(Section):
     """Numbers from low to high; log: drawn evenly in their logarithm; whole: integers."""
 
@@ -74,7 +77,10 @@ def load_search(name: str) -> Search:
 
 def tune(search: Search, overrides: list[str], output: Path, *, trials: int, seed: int) -> dict[str, object]:
     """Runs the trials that are still missing and returns the best line of trials.jsonl."""
-    import optuna
+    try:
+        import optuna
+    except ImportError:
+        raise ValueError("a search needs Optuna: pip install 'llmrec[tune]'") from None
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     output.mkdir(parents=True, exist_ok=True)
@@ -102,6 +108,8 @@ def _train(search: Search, overrides: list[str], output: Path, *, number: int, c
     settings = [*overrides, *(f"{key}={_text(value)}" for key, value in chosen.items()), f"output={folder}", "overwrite=true"]
     started = time.monotonic()
     code, printed = run_training(search.phase, search.config, settings, log=output / f"trial-{number:03d}.log")
+    if code == STOPPED:  # saved: the same command goes on with it
+        sys.exit(STOPPED)
     valid = printed.get("valid", {})
     return {
         "trial": number, "settings": chosen, "criterion": criterion(valid) if valid else None, "valid": valid, "seconds": round(time.monotonic() - started),

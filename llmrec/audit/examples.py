@@ -69,8 +69,9 @@ class HeldOutTask:
         if len(asked) > MAX_USERS:
             asked = [asked[i] for i in np.linspace(0, len(asked) - 1, MAX_USERS).astype(np.int64)]
         offered = [name for name in ("rating", "timestamp", "review", "summary", "query") if name in frame.columns]
-        is_shown = self.corpus.interactions.is_shown.alias("is_shown")
-        rows = frame.with_row_index("row").select("row", "user_id", "item_id", "position", "part", "event", *offered, is_shown)
+        log = self.corpus.interactions
+        kinds = (log.is_shown.alias("is_shown"), log.is_positive.alias("is_positive"))
+        rows = frame.with_row_index("row").select("row", "user_id", "item_id", "position", "part", "event", *offered, *kinds)
         by_user = rows.filter(pl.col("user_id").is_in(asked)).sort("user_id", "position").partition_by("user_id", as_dict=True, maintain_order=True)
         return {user_id: _User(part, self.timelines.temporal) for (user_id,), part in by_user.items()}
 
@@ -242,8 +243,9 @@ class _User:
             asked = moment
             if row["is_shown"]:
                 # Events of one item in a row, in one part, are one event of the stream: a question about it stands before the first of them.
-                start = start if (row["item_id"], row["part"]) == before else moment
-                before, asked = (row["item_id"], row["part"]), start
+                alike = row["item_id"], row["part"], row["is_positive"]
+                start = start if alike == before else moment
+                before, asked = alike, start
                 self._moments[row["item_id"]].append(moment)
                 for name in told:
                     key = row["item_id"], name, row[name]

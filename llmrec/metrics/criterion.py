@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "ece", "logloss"})
 _TINY = 1e-6
+"""What a figure counts as at least in a mean of several: a task that has learned nothing yet must not make all steps equal."""
 
 
 def criterion(figures: Mapping[str, float]) -> float:

@@ -76,6 +76,11 @@ class Cleaned:
         """A polars expression: the row is an event of the user's stream that may be asked about."""
         return Interactions(pl.DataFrame(schema=REQUIRED), self.ordering, self.positive, self.context, self.auxiliary).is_positive
 
+    @property
+    def is_shown(self) -> pl.Expr:
+        """A polars expression: the row is an event of the user's stream."""
+        return Interactions(pl.DataFrame(schema=REQUIRED), self.ordering, self.positive, self.context, self.auxiliary).is_shown
+
 
 def clean(raw: RawLog, work: Path, settings: IngestSettings = IngestSettings()) -> Cleaned:
     """Converts, checks, merges and sorts the raw rows, into files in the folder `work` (which must exist).

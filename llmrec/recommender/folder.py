@@ -83,9 +83,10 @@ def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[P
     vocabulary = Vocabulary.load(layout.folder, size=about["vocabulary_size"], start=about["start"], end=about["end"])
     model = LanguageModel(_load_plain(layout, about), vocabulary_size=vocabulary.size, new_tokens=index.new_tokens)
     items = index.space(catalog.item_ids, vocabulary.size)
+    expectations = Expectations.load(layout.folder, catalog.rows)  # before the prompts: their words may be of the same other version
     composer = Composer(vocabulary, catalog, items, rating_scale=about["rating_scale"], max_prompt_tokens=about["max_prompt_tokens"])
     templates = {name: load_task_templates(layout.prompts, name) for name in about["tasks"]}
-    return model, composer, templates, Expectations.load(layout.folder, catalog.rows), Grounding.load(layout.folder, len(catalog)), Memory.load(layout.folder, catalog.rows), about
+    return model, composer, templates, expectations, Grounding.load(layout.folder, len(catalog)), Memory.load(layout.folder, catalog.rows), about
 
 
 def load_task_templates(prompts: Path, task: str) -> tuple[PromptTemplate, ...]:

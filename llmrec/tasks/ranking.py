@@ -22,9 +22,9 @@ class Ranking(StreamTask):
 
     def request(self, timelines: Timelines, user: int, place: int, part: str, rng: np.random.Generator) -> Request:
         """One positive and 99 items the user never had, drawn evenly, in shuffled order (all others in a smaller catalogue)."""
-        start, stop = timelines.span(user)
+        span = slice(*timelines.span(user))
         ids = timelines.corpus.catalog.item_ids
-        known = np.unique(timelines.items[start:stop])
+        known = np.unique(timelines.items[span][timelines.asked[span]])  # what was only shown may be a negative: else it would be the answer wherever it is a candidate
         others = np.setdiff1d(np.arange(len(ids)), known, assume_unique=True)
         drawn = rng.choice(others, min(NEGATIVES, len(others)), replace=False)
         rows = rng.permutation(np.append(drawn, timelines.items[place]))

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,8 +9,7 @@ import pytest
 from eval import faithful
 from eval.honesty import Asked, agreement, deletions
 from llmrec.interactions import Event
-from llmrec.predictions import Prediction, Request
-from llmrec.citing import about, cite, strengths
+from llmrec.predictions import HeldOut, Prediction, Request
 from llmrec.timelines import Timelines
 
 WEIGHTS = {"i0": 3.0, "i1": -2.0, "i2": 1.0, "i3": 0.0, "i4": 0.5}
@@ -35,31 +33,8 @@ class Sum:
 HISTORY = tuple(Event(item_id) for item_id in ("i0", "i1", "i2", "i3", "i4"))
 
 
-@pytest.mark.parametrize("task", ["rating", "click", "next_item"])
-def test_what_is_cited_is_what_speaks_most_for_the_answer(task):
-    request = Request(task=task, history=HISTORY, item_id=None if task == "next_item" else "i9")
-    found = cite(Sum(), request, k=2)
-    assert [citation.event.item_id for citation in found] == ["i0", "i2"] and [citation.effect for citation in found] == pytest.approx([3, 1])
-    assert [citation.event.item_id for citation in cite(Sum(), request, k=9)] == ["i0", "i2", "i4"]  # no event that speaks against it, or says nothing
-    assert cite(Sum(), replace(request, history=()), k=2) == []
-
-
-def test_a_list_is_asked_about_one_item_of_it():
-    request = Request(task="next_item", history=HISTORY, k=10)
-    assert about(Sum(), request).candidates == ("best",) and about(Sum(), request, "i7").candidates == ("i7",)
-    assert about(Sum(), Request(task="rating", item_id="i1")) == Request(task="rating", item_id="i1")
-    assert strengths(Sum(), [about(Sum(), request)]) == pytest.approx([2.5])
-
-
-def test_an_answer_without_strength_or_with_an_error_is_said():
-    with pytest.raises(ValueError, match="a text has no strength"):
-        strengths(SimpleNamespace(predict=lambda requests: [Prediction(text="fine")]), [Request(task="explanation")])
-    with pytest.raises(ValueError, match="no such item"):
-        strengths(SimpleNamespace(predict=lambda requests: [Prediction(error="no such item")]), [Request(task="rating")])
-
-
-def test_deletion_by_hand(monkeypatch):
-    asked = SimpleNamespace(requests=lambda task: [Request(id=str(n), task="rating", item_id="i9", history=HISTORY, user_id=f"u{n}") for n in range(40)])
+def test_deletion_by_hand():
+    asked = SimpleNamespace(questions=lambda task: [HeldOut(Request(id=str(n), task="rating", item_id="i9", history=HISTORY, user_id=f"u{n}"), 3.0) for n in range(40)])
     found = deletions(Sum(), asked, "rating", cited=1, draws=200)
     # Without i0 the sum falls by 3; without one of five at random it moves by (3 + 2 + 1 + 0 + .5) / 5.
     assert found["answers"] == 40 and found["moved_without_cited"] == pytest.approx(3) and found["moved_without_random"] == pytest.approx(1.3, abs=0.05)
@@ -90,4 +65,4 @@ def test_the_command_writes_both_figures(toy_parts, toy_corpus, toy_tokenizer, t
         faithful.main(["--model", str(model), "--task", "explanation", "--out", str(tmp_path / "out"), f"data.corpus={corpus}"])
     assert ended.value.code == 2 and "explains no answers of 'explanation'" in capsys.readouterr().err
     assert faithful.main(["--model", str(tmp_path / "none"), "--out", str(tmp_path / "out"), f"data.corpus={corpus}"]) == 4
-    assert len({request.user_id for request in Asked(Timelines.of(toy_corpus), "test", 3).requests("rating")}) == 3
+    assert len({question.request.user_id for question in Asked(Timelines.of(toy_corpus), "test", 3).questions("rating")}) == 3

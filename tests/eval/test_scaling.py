@@ -36,6 +36,7 @@ def test_each_pair_is_trained_once_and_plotted(trainings, tmp_path):
     figure = (tmp_path / "docs" / "scaling.svg").read_text()
     assert figure.startswith("<svg") and "64 wide" in figure and "192 wide" in figure and "next_item/ndcg@10 on valid" in figure
     assert scaling.main(arguments) == 0 and len(trainings) == 4
+    assert scaling.main([*arguments, "seed=1"]) == 0 and len(trainings) == 8  # other settings are another study
 
 
 def test_a_training_that_fails_ends_the_study(trainings, tmp_path, capsys):
