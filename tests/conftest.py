@@ -90,6 +90,12 @@ def toy_parts(request, toy_corpus, toy_llama, toy_vocabulary):
     return make_parts(request.param, toy_corpus, toy_llama, toy_vocabulary)
 
 
+@pytest.fixture
+def parts_of(toy_llama, toy_vocabulary):
+    """The same for another corpus, and for the tasks named with a share: parts_of("atomic", corpus, next_item=1.0)."""
+    return lambda scheme, corpus, **shares: make_parts(scheme, corpus, toy_llama, toy_vocabulary, **shares)
+
+
 def make_parts(scheme, corpus, lm, vocabulary, **shares):
     from types import SimpleNamespace
 
@@ -119,3 +125,24 @@ def make_parts(scheme, corpus, lm, vocabulary, **shares):
     mixture = Mixture(bound, templates, composer, shares, batch_tokens=2000, row_tokens=400, languages=["en", "zh"], seed=0)
     objective = Objective(model, spaces=mixture.spaces, num_tasks=len(mixture.names))
     return SimpleNamespace(model=model, composer=composer, mixture=mixture, objective=objective, templates=templates, index=index, timelines=timelines, content=content)
+
+
+@pytest.fixture
+def adding():
+    """A model whose reasons are known: a rating is the sum of what each item of the history weighs (i0 3, i1 -2, i2 1, i3 0, i4 .5), a yes has it as log-odds, and of items "best" has it as score."""
+    import math
+    from types import SimpleNamespace
+
+    from llmrec.predictions import Prediction
+
+    weights = {"i0": 3.0, "i1": -2.0, "i2": 1.0, "i3": 0.0, "i4": 0.5}
+
+    def answer(request):
+        total = sum(weights[event.item_id] for event in request.history)
+        if request.task == "rating":
+            return Prediction(value=total)
+        if request.task == "click":
+            return Prediction(probability=1 / (1 + math.exp(-total)))
+        return Prediction(item_ids=list(request.candidates or ("best", "second")), scores=[total])
+
+    return SimpleNamespace(predict=lambda requests: [answer(request) for request in requests])

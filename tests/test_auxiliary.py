@@ -23,8 +23,6 @@ from llmrec.splits import SplitSettings, split_files
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
 
-from .conftest import TITLES, make_parts
-
 
 def corpus_of(*, ordering: str) -> Corpus:
     """Twelve users put two items into the cart, buy three others, then (test) the first of the cart."""
@@ -34,7 +32,7 @@ def corpus_of(*, ordering: str) -> Corpus:
         events = [("cart", items[0]), ("cart", items[1]), *(("purchase", item) for item in items[2:]), ("purchase", items[0])]
         rows += [(f"u{user}", f"i{item}", n, event, "test" if n == 5 else "train") for n, (event, item) in enumerate(events)]
     frame = pl.DataFrame(rows, schema=["user_id", "item_id", "position", "event", "part"], orient="row").sort("user_id", "position")
-    items = pl.DataFrame({"item_id": [f"i{i}" for i in range(12)], "title": TITLES})
+    items = pl.DataFrame({"item_id": [f"i{i}" for i in range(12)], "title": ["Night Train", "Silver Lake", "Harvest", "Blue Kitchen", "Long Road", "Sea", "Echo", "Paper Moon", "Winter Law", "Small Gods", "Ten", "Stone"]})
     log = Interactions(frame, ordering=ordering, positive=("purchase",), auxiliary=("cart",))
     return Corpus("carts", log, Catalog(items), split={"rule": "given", "temporal": ordering != "none"})
 
@@ -73,9 +71,9 @@ def test_what_is_learned_is_purchases_alone_and_carts_bear_a_mark(corpus, toy_vo
         assert len(trunk.tokens) == 1 + 5 + 2 * len(mark)
 
 
-def test_what_is_in_the_cart_may_be_recommended(toy_llama, toy_vocabulary, tmp_path):
+def test_what_is_in_the_cart_may_be_recommended(parts_of, tmp_path):
     corpus = corpus_of(ordering="order")
-    parts = make_parts("atomic", corpus, toy_llama, toy_vocabulary, next_item=1.0)
+    parts = parts_of("atomic", corpus, next_item=1.0)
     timelines = Timelines.of(corpus)
     held_out = tuple(TASKS["next_item"].held_out(timelines, "test", 0))
     for model in (Recommender(parts.model.eval(), parts.composer, parts.templates), BASELINES["item_knn"]().fit(timelines, seed=0)):

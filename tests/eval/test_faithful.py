@@ -1,7 +1,6 @@
 """Whether explanations can be believed, on models whose reasons are known: one that adds up what its history holds."""
 
 import json
-import math
 from types import SimpleNamespace
 
 import pytest
@@ -9,38 +8,20 @@ import pytest
 from eval import faithful
 from eval.honesty import Asked, agreement, deletions
 from llmrec.interactions import Event
-from llmrec.predictions import HeldOut, Prediction, Request
+from llmrec.predictions import HeldOut, Request
 from llmrec.timelines import Timelines
-
-WEIGHTS = {"i0": 3.0, "i1": -2.0, "i2": 1.0, "i3": 0.0, "i4": 0.5}
-
-
-class Sum:
-    """Its rating is the sum of what each item of the history weighs, its yes has the sum as log-odds; it recommends "best" with the sum as score."""
-
-    tasks = ["rating", "click", "next_item"]
-    card = {"seed": 0}
-
-    def predict(self, requests):
-        found = []
-        for request in requests:
-            total = sum(WEIGHTS.get(event.item_id, 0.1) for event in request.history)
-            answer = {"rating": {"value": total}, "click": {"probability": 1 / (1 + math.exp(-total))}}.get(request.task, {"item_ids": list(request.candidates or ("best", "second")), "scores": [total]})
-            found.append(Prediction(id=request.id, task=request.task, **answer))
-        return found
-
 
 HISTORY = tuple(Event(item_id) for item_id in ("i0", "i1", "i2", "i3", "i4"))
 
 
-def test_deletion_by_hand():
+def test_deletion_by_hand(adding):
     asked = SimpleNamespace(questions=lambda task: [HeldOut(Request(id=str(n), task="rating", item_id="i9", history=HISTORY, user_id=f"u{n}"), 3.0) for n in range(40)])
-    found = deletions(Sum(), asked, "rating", cited=1, draws=200)
+    found = deletions(adding, asked, "rating", cited=1, draws=200)
     # Without i0 the sum falls by 3; without one of five at random it moves by (3 + 2 + 1 + 0 + .5) / 5.
     assert found["answers"] == 40 and found["moved_without_cited"] == pytest.approx(3) and found["moved_without_random"] == pytest.approx(1.3, abs=0.05)
     assert found["ratio"] == pytest.approx(3 / 1.3, rel=0.05) and found["low"] <= found["ratio"] <= found["high"]
     with pytest.raises(ValueError, match="no history of rating has 6 events"):
-        deletions(Sum(), asked, "rating", cited=3)
+        deletions(adding, asked, "rating", cited=3)
 
 
 def test_agreement_by_hand():
