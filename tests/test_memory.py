@@ -14,7 +14,7 @@ from llmrec.predictions import HeldOut, Prediction, Request
 from llmrec.recommender import Recommender
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
-from train.setup import calibrated, fitted_share
+from train.calibrate import calibrated, fitted_share
 
 ROWS = {"a": 0, "b": 1, "c": 2}
 

@@ -14,7 +14,8 @@ from llmrec.interactions import FOLDS
 from llmrec.recommender import Recommender
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
-from train.setup import calibrated, content_of_others
+from train.calibrate import calibrated
+from train.setup import content_of_others
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)

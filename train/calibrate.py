@@ -1,0 +1,86 @@
+"""Fits on valid what stands behind a finished model's answers: temperatures, blends with expectations, shares of the memory.
+
+Separate from `setup`, which trains and publishes: this asks a model as any caller does, and changes none of its weights.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+
+from llmrec.answers import RATING
+from llmrec.calibration import fit_blend, fit_temperature
+from llmrec.exam import ASKED_AT_ONCE, Exam
+from llmrec.interactions import VALID
+from llmrec.memory import SHARES
+from llmrec.recommender import Recommender
+from llmrec.tasks import TASKS, Task
+from llmrec.timelines import Timelines
+
+log = logging.getLogger(__name__)
+
+USERS_FOR_SHARES = 2_000
+"""Users on whose valid questions a share of the memory is fitted: each is asked ten times."""
+
+
+def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int) -> dict[str, dict[str, object]]:
+    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations, else the `temperatures`; for each item task the `shares` of the memory.
+
+    Ratings have no temperature: it would move their mean, by which they were trained and the step was chosen.
+    """
+    found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}, "shares": {}}
+    for name in recommender.tasks:
+        family = TASKS[name].family
+        if family == "items" and recommender.memory is not None:
+            exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_SHARES))
+            if exam is not None:
+                found["shares"][name] = fitted_share(recommender, exam)
+                log.info("%s: the memory has a share of %.1f, fitted on %d valid answers", name, found["shares"][name], len(exam.held_out))
+            continue
+        exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if family == "binary" or family == "rating" and recommender.expectations is not None else None
+        if exam is None:
+            continue
+        predictions = [prediction for start in range(0, len(exam.requests), ASKED_AT_ONCE) for prediction in recommender.predict(exam.requests[start : start + ASKED_AT_ONCE])]
+        answered = [(prediction, example) for prediction, example in zip(predictions, exam.held_out) if prediction.error is None]
+        if not answered:
+            continue
+        if family == "binary":
+            yes, values = np.array([prediction.probability for prediction, _ in answered]), np.array([0.0, 1.0])
+            probabilities = np.stack([1 - yes, yes], axis=1)
+        else:
+            values = recommender.composer.spaces[RATING].values
+            probabilities = np.array([list(prediction.distribution.values()) for prediction, _ in answered])
+        truth = np.abs(np.array([float(example.target) for _, example in answered])[:, None] - values).argmin(axis=1)
+        blend = fit_blend(probabilities, values, recommender.expected([example.request for _, example in answered]), truth) if recommender.expectations is not None else None
+        if blend is not None:
+            found["blends"][name] = blend
+            log.info("%s: weights %s of its own answer, the expectations and 1, fitted on %d valid answers", name, " ".join(f"{weight:.3f}" for weight in blend), len(truth))
+        elif family == "binary":
+            found["temperatures"][name] = fit_temperature(probabilities, truth)
+            log.info("%s: temperature %.3f, fitted on %d valid answers", name, found["temperatures"][name], len(truth))
+    return found
+
+
+def fitted_share(recommender: Recommender, exam: Exam) -> float:
+    """The share of the memory with the best ndcg@10 on these questions, seen items left out; the smallest of equals."""
+    requests = [replace(example.request, exclude_seen=not exam.candidates, k=10) for example in exam.held_out]
+    best = (-1.0, 0.0)
+    for share in SHARES:
+        recommender.shares = {exam.task: share}
+        gained = 0.0
+        for start in range(0, len(requests), ASKED_AT_ONCE):
+            for prediction, example in zip(recommender.predict(requests[start : start + ASKED_AT_ONCE]), exam.held_out[start : start + ASKED_AT_ONCE]):
+                if prediction.item_ids is not None and example.target in prediction.item_ids:
+                    gained += 1 / np.log2(2 + list(prediction.item_ids).index(example.target))
+        if gained > best[0] + 1e-9:
+            best = (gained, share)
+    recommender.shares = {}
+    return best[1]
+
+
+def valid_exam(task: Task, timelines: Timelines, seed: int, *, limit: int) -> Exam | None:
+    """The valid questions of a task, of at most `limit` users; None where there is none."""
+    held_out = task.held_out(timelines, VALID, seed) if task.reason_absent(timelines.corpus) is None else []
+    return Exam(task.name, task.family, tuple(held_out), candidates=task.candidates, part=VALID, seed=seed).of_users(limit) if held_out else None
