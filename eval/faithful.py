@@ -15,7 +15,7 @@ import json
 import sys
 from pathlib import Path
 
-USAGE, BAD_DATA, BAD_MODEL = 2, 3, 4
+from llmrec.launch import DATA, MODEL, USAGE
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         corpus, recommender = Corpus.load(folder), Recommender.from_pretrained(options.model)
     except (OSError, ValueError) as error:
         print(f"eval.faithful: {error}", file=sys.stderr)
-        return BAD_DATA if folder in str(error) else BAD_MODEL
+        return DATA if folder in str(error) else MODEL
     if options.task not in recommender.tasks or TASKS[options.task].family == "text":
         parser.error(f"the model explains no answers of {options.task!r}; expected one of: {', '.join(task for task in recommender.tasks if TASKS[task].family != 'text')}")
     timelines = Timelines.of(corpus)

@@ -23,6 +23,8 @@ from llmrec.config import Settings, load_settings
 
 USAGE, DATA, MODEL, DISK, MEMORY, NUMERIC = 2, 3, 4, 5, 6, 7
 """Exit codes: usage or environment, bad data, bad model or checkpoint, disk, memory, numbers that are not finite."""
+STOPPED = 143
+"""Exit code of a training that was asked to end and saved: the same command goes on with it."""
 
 
 class CheckpointError(ValueError):

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from llmrec.config import PhaseSettings, Settings
 from llmrec.evaluation import score
 from llmrec.exam import Exam, save_predictions
+from llmrec.launch import STOPPED
 from llmrec.metrics.criterion import criterion, lower_is_better
 from llmrec.mixture import Mixture
 from llmrec.objective import Objective
@@ -40,7 +41,6 @@ from .journal import Journal
 
 log = logging.getLogger(__name__)
 
-STOPPED = 143
 NOT_FINITE = 7
 MAX_SKIPPED = 3
 """Steps in a row whose loss or gradient is not finite before a run gives up."""
