@@ -1,7 +1,8 @@
 """How quality grows with the model and with the data: one recipe at several widths and fractions of the users, each a training of its own.
 
-    python -m eval.scaling --config amazon-beauty --widths 32 64 128 --fractions 0.25 0.5 1 --out docs/scaling data.corpus=corpora/beauty
+    python -m eval.scaling --config amazon-beauty --widths 32 64 128 --fractions 0.25 0.5 1 --out docs/scaling data.corpus=corpora/beauty memory=false
 
+Fractions below 1 refuse what is made of all users: expectations, memory and content.collaborative are to be switched off, as above.
 Widths keep the config's proportions (the MLP grows with the width; so do the heads, where they divide it). Every training is validated as the config says, with all else equal;
 the figures are those of the valid part at its best step. Trainings that stand in --work already, with the same settings, are not repeated, so a stopped study goes on.
 Writes OUT.json and OUT.svg, and prints the table. Exit status: 0 done; 2 wrong usage; else that of the training that failed.

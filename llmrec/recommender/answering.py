@@ -69,7 +69,7 @@ class Recommender:
     """
 
     def __init__(self, model: LanguageModel, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], *, expectations: Expectations | None = None, grounding: Grounding | None = None, memory: Memory | None = None, card: Mapping[str, object] | None = None, wording: str = "seen", batch_tokens: int = 16_384):
-        """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities) `blends` (task -> weights of its answer and of the expectations) and `shares` (task -> of the memory) are used.
+        """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities), `blends` (task -> weights of its answer and of the expectations) and `shares` (task -> of the memory) are used.
         wording: "seen" or "unseen": which wordings prompts are written in (the first of the request's language).   batch_tokens: prompt tokens read at once.
         """
         if wording not in ("seen", "unseen"):
