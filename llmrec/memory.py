@@ -19,41 +19,41 @@ import numpy as np
 import scipy.sparse as sp
 from safetensors.numpy import load_file, save_file
 
-from llmrec.baselines.histories import presence
-from llmrec.baselines.neighbours import ItemKNN
+from llmrec.baselines.histories import Histories
+from llmrec.baselines.neighbours import ItemKNN, votes
 from llmrec.interactions import Event
 from llmrec.timelines import Timelines
 
-FORMAT = 1
+FORMAT = 2
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """What is tried on valid."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """similarity: (items, items) float32, for each item its nearest others in train.   rows: item id -> catalogue row."""
+    """similarity: (items, items) float32, for each item its nearest others in train.   own_vote: see ItemKNN.   rows: item id -> catalogue row."""
 
     similarity: sp.csr_array
+    own_vote: float
     rows: Mapping[str, int]
 
     @classmethod
     def of(cls, timelines: Timelines, *, seed: int = 0) -> Memory:
-        """From train, with neighbours and shrinkage chosen on valid."""
-        return cls(ItemKNN().fit(timelines, seed=seed).similarity.astype(np.float32), timelines.corpus.catalog.rows)
+        """From train, with the settings of ItemKNN chosen on valid."""
+        found = ItemKNN().fit(timelines, seed=seed)
+        return cls(found.similarity.astype(np.float32), found.own_vote, timelines.corpus.catalog.rows)
 
     def __call__(self, histories: Sequence[Sequence[Event]]) -> np.ndarray:
         """(histories, items) float64: the probability of each item by the votes of the history's items; all 0 where nobody votes."""
-        known = [(user, self.rows[event.item_id]) for user, events in enumerate(histories) for event in events if event.item_id in self.rows]
-        owners, items = np.array(known, dtype=np.int64).reshape(-1, 2).T
-        votes = (presence(owners, items, (len(histories), len(self.rows))) @ self.similarity).toarray()
-        total = votes.sum(axis=1, keepdims=True)
-        return votes / np.where(total > 0, total, 1)
+        found = votes(Histories.of_events(histories, self.rows), self.similarity, self.own_vote)
+        total = found.sum(axis=1, keepdims=True)
+        return found / np.where(total > 0, total, 1)
 
     def save(self, folder: Path) -> None:
         """Writes memory.safetensors and memory.json into an existing folder."""
         found = self.similarity
         save_file({"values": found.data, "items": found.indices.astype(np.int32), "starts": found.indptr.astype(np.int64)}, folder / "memory.safetensors")
-        (folder / "memory.json").write_text(json.dumps({"format": FORMAT}) + "\n", encoding="utf-8")
+        (folder / "memory.json").write_text(json.dumps({"format": FORMAT, "own_vote": self.own_vote}) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, rows: Mapping[str, int]) -> Memory | None:
@@ -61,12 +61,13 @@ class Memory:
         path = folder / "memory.json"
         if not path.is_file():
             return None
-        if (found := json.loads(path.read_text(encoding="utf-8")).get("format")) != FORMAT:
-            raise ValueError(f"{path} has format {found!r}; this version reads {FORMAT}. Train the model again")
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if about.get("format") != FORMAT:
+            raise ValueError(f"{path} has format {about.get('format')!r}; this version reads {FORMAT}. Train the model again")
         arrays = load_file(folder / "memory.safetensors")
         if len(arrays["starts"]) != len(rows) + 1:
             raise ValueError(f"{folder / 'memory.safetensors'} holds {len(arrays['starts']) - 1} items, the catalogue {len(rows)}: they are not of one model")
-        return cls(sp.csr_array((arrays["values"], arrays["items"], arrays["starts"]), shape=(len(rows), len(rows))), rows)
+        return cls(sp.csr_array((arrays["values"], arrays["items"], arrays["starts"]), shape=(len(rows), len(rows))), about["own_vote"], rows)
 
 
 def mixed(scores: np.ndarray, remembered: np.ndarray, share: float) -> np.ndarray:

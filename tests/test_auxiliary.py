@@ -85,6 +85,13 @@ def test_what_is_in_the_cart_may_be_recommended(parts_of, tmp_path):
     assert histories.seen.sum() == 36 and histories.where(histories.seen).seen.all() and len(histories.where(histories.seen).items) == 36
 
 
+def test_neighbours_learn_how_much_a_cart_says(corpus):
+    assert BASELINES["item_knn"]().fit(Timelines.of(corpus), seed=0).settings["own_vote"] == 0  # no valid questions: the default
+    log = corpus.interactions.frame.with_columns(pl.col("part").replace("test", "valid"))
+    asked = replace(corpus, interactions=replace(corpus.interactions, frame=log))
+    assert BASELINES["item_knn"]().fit(Timelines.of(asked), seed=0).settings["own_vote"] > 0  # valid asks for what is in the cart
+
+
 def test_a_request_says_which_of_its_events_are_not_seen():
     request = Request.from_json({"history": ["i1", {"item_id": "i2", "seen": False}, {"item_id": "i3", "seen": None}]})
     assert [event.seen for event in request.history] == [True, False, True]

@@ -21,7 +21,7 @@ ROWS = {"a": 0, "b": 1, "c": 2}
 
 @pytest.fixture
 def memory() -> Memory:
-    return Memory(sp.csr_array(np.array([[0, 0.5, 0.25], [0.5, 0, 0], [0.25, 0, 0]], dtype=np.float32)), ROWS)
+    return Memory(sp.csr_array(np.array([[0, 0.5, 0.25], [0.5, 0, 0], [0.25, 0, 0]], dtype=np.float32)), 0.0, ROWS)
 
 
 def events(*item_ids):
@@ -35,6 +35,12 @@ def test_votes_by_hand(memory):
     assert found[2:].tolist() == [[0, 0, 0]] * 2
 
 
+def test_what_is_in_the_cart_votes_for_itself(memory):
+    history = (Event("a", event="cart", seen=False), Event("b"))
+    assert memory([history])[0] == pytest.approx([0.5 / 1.25, 0.5 / 1.25, 0.25 / 1.25])
+    assert replace(memory, own_vote=0.75)([history])[0] == pytest.approx([1.25 / 2, 0.5 / 2, 0.25 / 2])  # b was bought: it gets none
+
+
 def test_a_mixture_by_hand_stays_a_distribution(memory):
     said = np.log(np.array([[0.2, 0.3, 0.5], [0.2, 0.3, 0.5]]))
     got = np.exp(mixed(said, memory([events("a"), ()]), 0.4))
@@ -46,9 +52,10 @@ def test_a_mixture_by_hand_stays_a_distribution(memory):
 
 
 def test_a_folder_remembers_the_same(memory, tmp_path):
+    memory = replace(memory, own_vote=0.2)
     memory.save(tmp_path)
     loaded = Memory.load(tmp_path, ROWS)
-    assert loaded([events("a")]).tolist() == memory([events("a")]).tolist()
+    assert loaded.own_vote == 0.2 and loaded([events("a")]).tolist() == memory([events("a")]).tolist()
     assert Memory.load(tmp_path / "nothing", ROWS) is None
     with pytest.raises(ValueError, match="holds 3 items, the catalogue 2"):
         Memory.load(tmp_path, {"a": 0, "b": 1})

@@ -222,6 +222,7 @@ def memory_of_held_out(subject: Subject) -> Finding | None:
         return None
     again = Memory.of(Timelines.of(subject.corpus), seed=int(subject.model.card.get("seed", 0)))
     moved = int(((abs(kept.similarity - again.similarity) > 1e-3).sum(axis=1) > 0).sum())
+    moved += kept.own_vote != again.own_vote
     return Finding.of("memory_of_held_out", ERROR, moved, "items have other neighbours than train gives them: they were found in something else")
 
 

@@ -5,13 +5,13 @@ Separate from `timelines` (one user at a time, events for a prompt): a baseline 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
-from llmrec.interactions import PARTS, TRAIN, Catalog
+from llmrec.interactions import PARTS, TRAIN, Catalog, Event
 from llmrec.predictions import Request
 from llmrec.timelines import Timelines
 
@@ -33,7 +33,12 @@ class Histories:
     @classmethod
     def of(cls, requests: Sequence[Request], catalog: Catalog) -> Histories:
         """The histories that requests bring along."""
-        known = [[(catalog.rows[e.item_id], np.nan if e.rating is None else e.rating, e.seen) for e in r.history if e.item_id in catalog.rows] for r in requests]
+        return cls.of_events([request.history for request in requests], catalog.rows)
+
+    @classmethod
+    def of_events(cls, histories: Sequence[Sequence[Event]], rows: Mapping[str, int]) -> Histories:
+        """rows: item id -> catalogue row."""
+        known = [[(rows[e.item_id], np.nan if e.rating is None else e.rating, e.seen) for e in events if e.item_id in rows] for events in histories]
         sizes = np.array([len(events) for events in known], dtype=np.int64)
         flat = np.array([event for events in known for event in events], dtype=np.float64).reshape(-1, 3)
         return cls(
@@ -41,7 +46,7 @@ class Histories:
             items=flat[:, 0].astype(np.int64),
             ratings=flat[:, 1],
             seen=flat[:, 2].astype(bool),
-            skipped=np.array([len(r.history) for r in requests], dtype=np.int64) - sizes,
+            skipped=np.array([len(events) for events in histories], dtype=np.int64) - sizes,
         )
 
     def __len__(self) -> int:

@@ -15,13 +15,15 @@ from llmrec.timelines import Timelines
 
 NUM_NEIGHBOURS = (100, 20, 500)
 SHRINKAGES = (10.0, 0.0, 100.0)
+OWN_VOTES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class ItemKNN(CatalogModel):
     """Scores an item by the sum of its cosine similarities to the items of the history, each of which votes for its `num_neighbours` nearest only.
 
-    With c_ij the users who have both items: similarity = c_ij / (sqrt(c_i c_j) + shrinkage); an item is no neighbour of itself.
-    Chosen on valid: num_neighbours of (20, 100, 500) and shrinkage of (0, 10, 100); defaults 100 and 10. An empty history falls back to popularity.
+    With c_ij the users who have both items: similarity = c_ij / (sqrt(c_i c_j) + shrinkage); an item is no neighbour of itself,
+    but one that is shown without being seen (in the cart, not bought) gets `own_vote` on top: it may be what comes next.
+    Chosen on valid: num_neighbours of (20, 100, 500) and shrinkage of (0, 10, 100), then own_vote of (0, .05, .1, .2, .5, 1); defaults 100, 10 and 0. An empty history falls back to popularity.
 
     Source: Deshpande and Karypis, Item-based top-N recommendation algorithms, 2004 (cosine); the shrunk denominator after Bell and Koren, 2007.
     """
@@ -35,10 +37,23 @@ class ItemKNN(CatalogModel):
             self.similarity = nearest(tables[settings["shrinkage"]], int(settings["num_neighbours"]))
 
         grid = [{"num_neighbours": k, "shrinkage": shrinkage} for shrinkage, k in product(SHRINKAGES, NUM_NEIGHBOURS)]
-        self.tune_on(next_item_questions(timelines, seed=self.seed), grid, apply)
+        self.own_vote = 0.0
+        questions = next_item_questions(timelines, seed=self.seed)
+        self.tune_on(questions, grid, apply)
+        if not timelines.asked.all():
+            self.tune_on(questions, [{"own_vote": weight} for weight in OWN_VOTES], lambda settings: setattr(self, "own_vote", settings["own_vote"]))
 
     def score(self, requests: Sequence[Request], histories: Histories) -> np.ndarray:
-        return (histories.matrix(len(self.catalog)) @ self.similarity).toarray()
+        return votes(histories, self.similarity, self.own_vote)
+
+
+def votes(histories: Histories, similarity: sp.csr_array, own_vote: float) -> np.ndarray:
+    """(histories, items) float64: what the items of each history say for every item of the catalogue, as ItemKNN adds it up."""
+    num_items = similarity.shape[1]
+    found = histories.matrix(num_items) @ similarity
+    if own_vote:
+        found = found + own_vote * histories.where(~histories.seen).matrix(num_items)
+    return found.toarray()
 
 
 def similarities(events: sp.csr_array, *, num_neighbours: int, shrinkages: Sequence[float]) -> dict[float, sp.csr_array]:
