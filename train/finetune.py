@@ -19,18 +19,14 @@ def main(argv: list[str] | None = None) -> None:
     from pathlib import Path
 
     import torch
-    from safetensors.torch import load_file
 
     from llmrec.bases import add_residual_dropout, load_base
-    from llmrec.content import Content
-    from llmrec.indexing import ItemIndex
-    from llmrec.interactions import Catalog, Corpus
-    from llmrec.model import LanguageModel
-    from llmrec.recommender import Layout
+    from llmrec.interactions import Corpus
     from llmrec.tasks import TASKS
 
+    from .items import model_of
     from .loop import start
-    from .setup import new_index, offered, run, templates_of
+    from .setup import offered, run, templates_of
 
     made = settings.model
     if made.base == "built-in":
@@ -40,23 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     phase = offered(settings.finetune, corpus)
     torch.manual_seed(settings.seed)
     base = load_base(made.base, revision=made.revision)
-    layout = Layout(Path(made.base))
-    if layout.about.is_file():  # a folder of train.pretrain: codes, content and rows are taken over
-        index = ItemIndex.load(layout.folder)
-        if Catalog.load(layout.catalog).item_ids != corpus.catalog.item_ids:
-            raise ValueError(f"{made.base} was trained on another catalogue than {settings.data.corpus}; pretrain on this corpus first")
-        content = Content.load(layout.content) if layout.content.is_dir() else None
-        size = base.lm.get_input_embeddings().weight.shape[0] - index.new_tokens
-        projection = load_file(layout.rows).get("projection")
-    else:
-        size = base.lm.get_input_embeddings().weight.shape[0]
-        index, content = new_index(settings, corpus, base, size)
-        projection = None
-    model = LanguageModel(base.lm, vocabulary_size=size, new_tokens=index.new_tokens, content=index.vectors, embedding_dropout=made.embedding_dropout)
-    if projection is not None and model.projection is not None:
-        model.adopt_projection(projection)
-    if not settings.content.learned:
-        model.project_only()
+    model, index, content = model_of(settings, corpus, base)
     model.add_adapter(rank=made.lora.rank, alpha=made.lora.alpha, dropout=made.lora.dropout, targets=made.lora.targets)
     add_residual_dropout(model.base, made.residual_dropout)
     templates = {name: templates_of(name) for name in phase.tasks}

@@ -3,7 +3,8 @@
     accelerate launch -m train.pretrain --config own-data data.corpus=corpora/mine output=runs/mine/base
     torchrun --standalone --nproc_per_node 2 -m train.pretrain --config own-data data.corpus=corpora/mine output=runs/mine/base processes=2
 
-The output is a plain Hugging Face model folder that recommends as it is, and the base of train.finetune.
+The output is a plain Hugging Face model folder that recommends as it is, and the base of train.finetune. `model.base=FOLDER` goes on from such a folder, with further tasks or
+new events of the same catalogue, or begins with any causal LM.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from llmrec.launch import arguments, guarded
 @guarded
 def main(argv: list[str] | None = None) -> None:
     settings = arguments("train.pretrain", __doc__, argv)
+    import torch
+
     from llmrec.assets import folder_of
     from llmrec.bases import add_residual_dropout, create_base, load_base
     from llmrec.interactions import Corpus
-    from llmrec.model import LanguageModel
     from llmrec.tasks import TASKS
 
+    from .items import model_of
     from .loop import start
-    from .setup import bare, corpus_texts, new_index, offered, run, templates_of
+    from .setup import bare, corpus_texts, offered, run, templates_of
 
     accelerator = start(settings)
     corpus = Corpus.load(settings.data.corpus)
@@ -35,12 +38,9 @@ def main(argv: list[str] | None = None) -> None:
             max_positions=made.max_positions, rope_theta=made.rope_theta, attention_dropout=made.attention_dropout, seed=settings.seed,
         )
     else:
+        torch.manual_seed(settings.seed)
         base = load_base(made.base, revision=made.revision)
-    size = base.lm.get_input_embeddings().weight.shape[0]
-    index, content = new_index(settings, corpus, base, size)
-    model = LanguageModel(base.lm, vocabulary_size=size, new_tokens=index.new_tokens, content=index.vectors, embedding_dropout=made.embedding_dropout)
-    if not settings.content.learned:
-        model.project_only()
+    model, index, content = model_of(settings, corpus, base)
     add_residual_dropout(model.base, made.residual_dropout)
     templates = {name: bare(templates_of(name)) for name in phase.tasks}
     # The stream it was trained on ranks candidates, too.

@@ -15,7 +15,9 @@ import torch
 from torch import nn
 
 from llmrec.config import load_settings
-from llmrec.interactions import Corpus, Interactions
+from llmrec.interactions import Corpus, Event, Interactions
+from llmrec.predictions import Request
+from llmrec.recommender import Recommender
 from train import finetune, pretrain
 from train.checkpoint import Checkpoints, Progress
 from train.loop import start
@@ -82,6 +84,21 @@ def test_a_fraction_of_the_users_with_what_is_made_of_all_is_refused(corpus, tmp
     refused = run(PLAIN, "train.pretrain", *shared, "memory=true", code=3)
     assert "data.fraction=0.5 learns from a part of the users" in refused.stderr and not (tmp_path / "base").exists()
     run(PLAIN, "train.pretrain", *shared, "pretrain.max_steps=2")
+
+
+@pytest.mark.slow
+def test_pretraining_goes_on_from_a_base_with_further_tasks(corpus, tmp_path):
+    shared = ["--config", "tiny", *FAST, f"data.corpus={corpus}", "pretrain.average=0", "pretrain.warmup_steps=0"]
+    run(PLAIN, "train.pretrain", *shared, f"output={tmp_path / 'base'}", "pretrain.tasks={next_item: 1}", "pretrain.max_steps=10", "pretrain.learning_rate=0.01")
+    onward = [*shared, f"model.base={tmp_path / 'base'}", "pretrain.tasks={next_item: 1, search: 1}"]
+    run(PLAIN, "train.pretrain", *onward, f"output={tmp_path / 'same'}", "pretrain.max_steps=1", "pretrain.learning_rate=1e-12")
+    run(PLAIN, "train.pretrain", *onward, f"output={tmp_path / 'more'}", "pretrain.max_steps=10", "pretrain.learning_rate=0.01")
+    asked = Request(history=(Event("i1"), Event("i3")), k=10)
+    base, same, more = (Recommender.from_pretrained(tmp_path / name) for name in ("base", "same", "more"))
+    known, kept, changed = (dict(zip(found.item_ids, found.scores)) for [found] in (model.predict([asked]) for model in (base, same, more)))
+    assert kept == pytest.approx(known, abs=1e-4) and changed != pytest.approx(known, abs=1e-2)
+    assert base.predict([replace(asked, task="search", query="quiet")])[0].error and more.predict([replace(asked, task="search", query="quiet")])[0].error is None
+    assert more.model.vocabulary_size == base.model.vocabulary_size and (tmp_path / "more" / "item_index.json").read_bytes() == (tmp_path / "base" / "item_index.json").read_bytes()
 
 
 @pytest.mark.slow

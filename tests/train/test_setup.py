@@ -15,7 +15,7 @@ from llmrec.recommender import Recommender
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
 from train.calibrate import calibrated
-from train.setup import content_of_others
+from train.items import content_of_others
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
