@@ -12,10 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 
-from llmrec.launch import USAGE, run_training
+from llmrec.launch import USAGE
+
+from .trainings import train_once
 
 JOINT = "joint"
 
@@ -50,30 +51,17 @@ def main(argv: list[str] | None = None) -> int:
     for name in (JOINT, *tasks):
         # The short form of finetune's tasks would win over the one set here.
         alone = [] if name == JOINT else [f"{options.phase}.tasks={json.dumps({name: 1.0})}", f"{options.phase}.tokens={{}}", "tasks=null", f"{options.phase}.validation.metric={name}/{HEADLINES[TASKS[name].family][0]}"]
-        options.out.mkdir(parents=True, exist_ok=True)
-        code, seconds[name] = _train(options, name, alone)
+        code, record = train_once(options.phase, options.config, [*options.settings, *alone], options.out / name)
         if code:
             print(f"eval.alone: the training of {name} ended with {code}; see {options.out / name}.log", file=sys.stderr)
             return code
+        seconds[name] = record["seconds"]
     timelines = Timelines.of(Corpus.load(settings.data.corpus))
     rows = gains(Suite(part=options.part, seed=settings.seed), timelines, list(tasks), lambda name: Recommender.from_pretrained(options.out / name), joint=JOINT, folder=options.out)
     record = {"config": options.config, "phase": options.phase, "part": options.part, "rows": rows, "seconds": seconds, "joint_cost": seconds[JOINT] / sum(seconds[name] for name in tasks)}
     (options.out / "alone.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(gains_table(record))
     return 0
-
-
-def _train(options: argparse.Namespace, name: str, changes: list[str]) -> tuple[int, float]:
-    """Trains one model, unless it stands there; its exit status and the seconds it took."""
-    output, clock = options.out / name, options.out / f"{name}.seconds.json"
-    if output.is_dir() and clock.is_file():
-        return 0, float(json.loads(clock.read_text()))
-    begun = time.monotonic()
-    code, _ = run_training(options.phase, options.config, [*options.settings, *changes, f"output={output}"], log=options.out / f"{name}.log")
-    seconds = time.monotonic() - begun
-    if not code:
-        clock.write_text(json.dumps(seconds))
-    return code, seconds
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 import sys
-import time
 from pathlib import Path
 
-from llmrec.launch import USAGE, run_training
+from llmrec.launch import USAGE
+
+from .trainings import train_once
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,13 +39,14 @@ def main(argv: list[str] | None = None) -> int:
     except (FileNotFoundError, ValueError) as error:
         print(f"eval.scaling: {error}", file=sys.stderr)
         return USAGE
-    options.work.mkdir(parents=True, exist_ok=True)
     rows = []
     for width in options.widths:
         head = model.width // model.heads
         changes = [f"model.width={width}", f"model.mlp_width={model.mlp_width * width // model.width}", f"model.heads={max(1, width // head) if width % max(1, width // head) == 0 else 1}"]
         for fraction in options.fractions:
-            code, row = _train(options, f"{width}-{fraction:g}", [*changes, f"data.fraction={fraction}"])
+            output = options.work / f"{width}-{fraction:g}"
+            code, row = train_once("pretrain", options.config, [*options.settings, *changes, f"data.fraction={fraction}"], output)
+            shutil.rmtree(output, ignore_errors=True)  # its figures are kept
             if code:
                 print(f"eval.scaling: the training of width {width} on {fraction:g} of the users ended with {code}; see {options.work}", file=sys.stderr)
                 return code
@@ -56,29 +57,6 @@ def main(argv: list[str] | None = None) -> int:
     options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     options.out.with_suffix(".svg").write_text(_figure(rows), encoding="utf-8")
     return 0
-
-
-def _train(options: argparse.Namespace, name: str, changes: list[str]) -> tuple[int, dict[str, object]]:
-    """Trains one model, unless its figures stand there; its exit status, valid figures, parameters and seconds. The model itself is not kept."""
-    kept, output = options.work / f"{name}.json", options.work / name
-    told = [options.config, *options.settings, *changes]
-    if kept.is_file() and (record := json.loads(kept.read_text(encoding="utf-8"))).pop("told") == told:
-        return 0, record
-    begun = time.monotonic()
-    code, printed = run_training("pretrain", options.config, [*options.settings, *changes, f"output={output}", "overwrite=true"], log=options.work / f"{name}.log")
-    if code:
-        return code, {}
-    row = {"valid": printed["valid"], "parameters": _parameters(output), "seconds": round(time.monotonic() - begun)}
-    kept.write_text(json.dumps({**row, "told": told}) + "\n", encoding="utf-8")
-    shutil.rmtree(output)
-    return 0, row
-
-
-def _parameters(folder: Path) -> int:
-    from safetensors import safe_open
-
-    with safe_open(folder / "model.safetensors", "numpy") as file:
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
 
 
 def _figure(rows: list[dict]) -> str:

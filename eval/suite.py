@@ -23,7 +23,7 @@ from llmrec.baselines.baseline import Baseline
 from llmrec.evaluation import Background, Report, best_model, compare, evaluate
 from llmrec.exam import Exam, Predictor
 from llmrec.interactions import PARTS, TEST
-from llmrec.metrics import LOWER_IS_BETTER, METRICS
+from llmrec.metrics import HEADLINES, LOWER_IS_BETTER, METRICS
 from llmrec.metrics.statistic import RESAMPLES
 from llmrec.tasks import TASKS, Task
 from llmrec.timelines import Timelines
@@ -147,6 +147,17 @@ def gains(suite: Suite, timelines: Timelines, tasks: Sequence[str], load: Callab
                 "task": exam.task, "metric": row["metric"], "filter": row["filter"], "joint": figures[joint], "alone": figures["alone"],
                 "difference": row["mean"], "low": row["low"], "high": row["high"], "gain": 100 * better / abs(figures["alone"]) if figures["alone"] else None,
             })
+    return found
+
+
+def headlines(suite: Suite, timelines: Timelines, model: Predictor, *, name: str, folder: Path) -> dict[str, float | None]:
+    """TASK/METRIC -> figure of the headline metrics, seen items left out where there is a choice, of every task the model answers and the corpus has questions for."""
+    background, found = Background.of(timelines), {}
+    for exam in _exams(suite, timelines, [TASKS[task] for task in model.tasks]):
+        rows = _measured(model, name, exam, folder / "predictions", background, suite.resamples, {}).rows
+        for metric in HEADLINES[exam.family]:
+            mine = {row["filter"]: row["mean"] for row in rows if row["metric"] == metric}
+            found[f"{exam.task}/{metric}"] = mine.get("on", next(iter(mine.values()), None))
     return found
 
 

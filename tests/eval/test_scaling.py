@@ -5,6 +5,7 @@ import json
 import pytest
 
 from eval import scaling
+from eval import trainings as once
 from train.setup import some_users
 
 
@@ -15,12 +16,12 @@ def trainings(monkeypatch):
     def run_training(phase, config, settings, *, log):
         told.append({key: value for key, _, value in (setting.partition("=") for setting in settings)})
         width, fraction = int(told[-1]["model.width"]), float(told[-1]["data.fraction"])
-        output = scaling.Path(told[-1]["output"])
+        output = once.Path(told[-1]["output"])
         output.mkdir(parents=True)
         return (7, {}) if width == 13 else (0, {"valid": {"next_item/ndcg@10": width * fraction / 1000}})
 
-    monkeypatch.setattr(scaling, "run_training", run_training)
-    monkeypatch.setattr(scaling, "_parameters", lambda folder: 1000)
+    monkeypatch.setattr(once, "run_training", run_training)
+    monkeypatch.setattr(once, "_parameters", lambda folder: 1000)
     return told
 
 

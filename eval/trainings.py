@@ -1,0 +1,44 @@
+"""The trainings of a study: each is done once, with what it was told beside it, so that a stopped study goes on.
+
+Separate from the studies (`alone`, `scaling`, `ablation`), which say what is to be trained and what is asked of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmrec.launch import run_training
+
+
+def train_once(phase: str, config: str | None, settings: Sequence[str], output: Path) -> tuple[int, dict[str, object]]:
+    """Trains a model at `output`, unless the same training has stood there: its exit status, and `valid` (figures of its best step), `parameters` and `seconds` ({} where it failed).
+
+    What it says goes to OUTPUT.log, what it was told and the record to OUTPUT.json. A model that is removed afterwards is not trained again for its record.
+    """
+    kept, told = output.with_name(f"{output.name}.json"), [phase, config, *settings]
+    if kept.is_file() and (record := json.loads(kept.read_text(encoding="utf-8"))).pop("told", None) == told:
+        return 0, record
+    output.parent.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    code, printed = run_training(phase, config, [*settings, f"output={output}", "overwrite=true"], log=output.with_name(f"{output.name}.log"))
+    if code:
+        return code, {}
+    record = {"valid": printed["valid"], "parameters": _parameters(output), "seconds": round(time.monotonic() - begun, 1)}
+    kept.write_text(json.dumps({**record, "told": told}) + "\n", encoding="utf-8")
+    return 0, record
+
+
+def _parameters(folder: Path) -> int:
+    """How many numbers the plain model holds."""
+    from safetensors import safe_open
+
+    plain = folder / "merged" if (folder / "merged").is_dir() else folder
+    total = 0
+    for path in sorted(plain.glob("model*.safetensors")):
+        with safe_open(path, "numpy") as file:
+            total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+    return total

@@ -1,0 +1,61 @@
+"""The study of variants: what each training is told, what is asked of it, and the table."""
+
+import json
+
+import pytest
+
+from eval.ablation import load_variants, main, variants_table
+
+
+def test_the_shipped_variants_are_settings():
+    from llmrec.config import load_settings
+
+    for name in ("balances", "signals"):
+        for changes in load_variants(name).values():
+            load_settings("ml-100k", ["data.corpus=c", "output=o", *changes])
+    assert list(load_variants("balances")) == ["static", "temperature", "dwa", "uncertainty", "pcgrad"]
+    assert load_variants("signals")["with company rows"][:2] == ["content.rows=true", "content.collaborative=64"]
+
+
+@pytest.mark.parametrize(("text", "words"), [("3", "holds no variants"), ("plain: 3", "holds no variants"), ("{}", "holds no variants")])
+def test_a_file_without_variants_is_refused(tmp_path, text, words):
+    (tmp_path / "v.yaml").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        load_variants(str(tmp_path / "v.yaml"))
+
+
+def test_what_is_wrong_is_said_before_anything_is_trained(tmp_path, capsys):
+    assert main(["--config", "tiny", "--variants", "nosuch", "--out", str(tmp_path / "o")]) == 2
+    assert "shipped: balances, signals" in capsys.readouterr().err
+    (tmp_path / "v.yaml").write_text("a: {pretrain.balanse: static}")
+    assert main(["--config", "tiny", "--variants", str(tmp_path / "v.yaml"), "--out", str(tmp_path / "o"), "data.corpus=c"]) == 2
+    assert "did you mean balance?" in capsys.readouterr().err
+
+
+def test_the_table_has_means_and_spreads():
+    rows = [
+        {"variant": name, "seed": seed, "seconds": seconds, "figures": {"next_item/ndcg@10": figure, "rating/rmse": None}}
+        for name, seed, seconds, figure in [("plain", 0, 10, 0.1), ("plain", 1, 30, 0.2), ("more", 0, 50, 0.3), ("more", 1, 50, 0.3)]
+    ]
+    table = variants_table({"rows": rows, "part": "valid", "limit": 0, "data_hash": "abc"})
+    assert "| plain | 0.1500 ±0.0707 |  | 1.00 |" in table and "| more | 0.3000 ±0.0000 |  | 2.50 |" in table and "Part valid, all users, 2 seeds; data abc." in table
+
+
+@pytest.mark.slow
+def test_each_variant_is_trained_once_and_asked(toy_corpus, tmp_path, capfd):
+    (tmp_path / "corpus").mkdir()
+    toy_corpus.save(tmp_path / "corpus")
+    (tmp_path / "v.yaml").write_text("alone: {pretrain.tasks: {next_item: 1}}\nwith ratings: {pretrain.tasks: {next_item: 1, rating: 1}}")
+    arguments = [
+        "--config", "tiny", "--phase", "pretrain", "--variants", str(tmp_path / "v.yaml"), "--out", str(tmp_path / "docs" / "study"), "--work", str(tmp_path / "work"), f"data.corpus={tmp_path / 'corpus'}",
+        "precision=fp32", "threads=1", "model.width=32", "model.mlp_width=64", "pretrain.max_steps=3", "pretrain.batch_tokens=512", "pretrain.validation.limit=5",
+    ]
+    assert main(arguments) == 0
+    table = capfd.readouterr().out
+    record = json.loads((tmp_path / "docs" / "study.json").read_text())
+    assert [row["variant"] for row in record["rows"]] == ["alone", "with ratings"]
+    assert record["rows"][1]["figures"].keys() - record["rows"][0]["figures"].keys() == {"rating/rmse", "rating/mae"} and 0 < record["rows"][1]["figures"]["rating/rmse"] < 4
+    assert table in (tmp_path / "docs" / "study.md").read_text() and "next_item/ndcg@10" in table
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").glob("*/recommender.json")}
+    assert len(before) == 2 and main(arguments) == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "work").glob("*/recommender.json")} == before
