@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llmrec.interactions import Catalog
+from llmrec.interactions import TRAIN, Catalog, Corpus
+from llmrec.metrics.text import feature_vocabulary
 from llmrec.words import is_unspaced, run_pattern
 
 MAX_CHARACTERS = 512
@@ -202,6 +203,20 @@ def best_sentence(review: str, features: set[str]) -> str:
     features: case-folded words or phrases of up to three words (Chinese: up to four characters). They count as whole words, once each.
     """
     return max(sentences(review), key=lambda sentence: len(_spans(sentence) & features), default="")
+
+
+def own_sentence(texts: Sequence[str | None], features: set[str]) -> str | None:
+    """What somebody said of an item: the `best_sentence` of the first of these texts (review, summary) that says anything; None where none does."""
+    said = next((text for text in texts if text and text.strip()), None)
+    return best_sentence(clean(said), features) or None if said else None
+
+
+def telling_features(corpus: Corpus) -> set[str]:
+    """What a sentence may name to be called telling: words of attribute values and, where there are none, the feature words of train reviews (the rule the metric uses)."""
+    named = {word.casefold() for values in corpus.catalog.attribute_values.values() for row in values for value in row for word in value.split()}
+    if named or not corpus.interactions.has("review"):
+        return named
+    return set(feature_vocabulary(corpus.interactions.part(TRAIN).frame["review"].drop_nulls().to_list()))
 
 
 def clean(text: str, max_characters: int = MAX_CHARACTERS) -> str:

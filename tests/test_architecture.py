@@ -35,6 +35,8 @@ NEIGHBOURS = {
 LATE_IMPORTS = {
     ("llmrec", "__getattr__"): "Recommender needs torch; `import llmrec` and its version do not",
     ("llmrec.baselines.cornac_models", "SASRec._learn"): "an optional library that brings torch along, for those who fit this model",
+    ("llmrec.baselines.peter", "PETER._fit"): "torch, for those who fit this model",
+    ("llmrec.baselines.peter", "PETER._answer"): "torch, for those who fitted this model",
     ("llmrec.content", "_components"): "scikit-learn, for who fits content; who answers only reads it",
     ("llmrec.model", "LanguageModel.add_adapter"): "PEFT takes longer to import than a small model to answer: for training alone",
     ("llmrec.recommender.folder", "_load_plain"): "PEFT, for folders without merged weights alone",

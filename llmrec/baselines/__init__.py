@@ -11,6 +11,7 @@ from llmrec.baselines.ease import EASE
 from llmrec.baselines.factorization import SVD, SVDpp
 from llmrec.baselines.markov import MarkovChain
 from llmrec.baselines.neighbours import ItemKNN
+from llmrec.baselines.peter import PETER
 from llmrec.baselines.popularity import MostPopular, Random
 from llmrec.baselines.rating_knn import RatingKNN
 from llmrec.baselines.search import BM25, BM25Popular
@@ -34,6 +35,7 @@ BASELINES: dict[str, type[Baseline]] = {
     "gradient_boosting": GradientBoosting,
     "template": Template,
     "nearest_review": NearestReview,
+    "peter": PETER,
     "lead_sentence": LeadSentence,
     "most_common_summary": MostCommonSummary,
 }

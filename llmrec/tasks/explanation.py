@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmrec.answers import TEXT
-from llmrec.evidence import best_sentence, clean, evidence
+from llmrec.evidence import evidence, own_sentence, telling_features
 from llmrec.interactions import TRAIN, Corpus
-from llmrec.metrics.text import feature_vocabulary
 from llmrec.tasks.task import Asked, Asker, Questions, QuestionTask, item_request
 from llmrec.timelines import Timelines
 
@@ -48,13 +47,11 @@ class ExplanationAsker(Asker):
         corpus = timelines.corpus
         self.own_words = _has_words(corpus)
         self.columns = [corpus.interactions.frame[name] for name in ("review", "summary") if name in corpus.interactions.frame.columns]
-        self.features = _features(corpus)
+        self.features = telling_features(corpus)
 
     def ask(self, questions: Questions, number: int, *, part: str, language: str, history_items: Sequence[int], rng: np.random.Generator) -> Asked | None:
         if self.own_words:
-            texts = [column[int(questions.row[number])] for column in self.columns]
-            review = next((text for text in texts if text and text.strip()), None)
-            label = best_sentence(clean(review), self.features) if review else None
+            label = own_sentence([column[int(questions.row[number])] for column in self.columns], self.features)
         else:
             label = evidence(self.timelines.corpus.catalog, list(history_items), int(questions.item[number]), rng, language)
         return Asked(item_request(self.task, self.timelines, questions, number, language=language), label) if label else None
@@ -63,11 +60,3 @@ class ExplanationAsker(Asker):
 def _has_words(corpus: Corpus) -> bool:
     log = corpus.interactions.part(TRAIN)
     return log.has("review") or log.has("summary")
-
-
-def _features(corpus: Corpus) -> set[str]:
-    """What a sentence may name to be called telling: words of attribute values and, where there are none, the feature words of train reviews (the rule the metric uses)."""
-    named = {word.casefold() for values in corpus.catalog.attribute_values.values() for row in values for value in row for word in value.split()}
-    if named or not corpus.interactions.has("review"):
-        return named
-    return set(feature_vocabulary(corpus.interactions.part(TRAIN).frame["review"].drop_nulls().to_list()))

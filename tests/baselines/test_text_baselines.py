@@ -3,6 +3,7 @@
 import pytest
 
 from llmrec.baselines import BASELINES
+from llmrec.baselines.peter import PETER
 from llmrec.interactions import Event
 from llmrec.predictions import Request
 
@@ -76,3 +77,28 @@ def test_summaries(reviewed):
 def test_summaries_of_a_log_without_any_are_refused(build):
     with pytest.raises(ValueError, match="needs summaries in train"):
         BASELINES["most_common_summary"]().fit(build([{"user_id": "a", "item_id": "x"}]))
+
+
+def test_peter_says_what_the_user_and_the_item_are_known_for(build):
+    nouns = ["tuner", "strap", "capo", "case", "cable", "stand"]
+    rows = [
+        {"user_id": f"u{user}", "item_id": item, "rating": 5.0 - user % 2 * 4, "review": f"I {'hate' if user % 2 else 'love'} this {item}, really!", "part": "test" if (user + place) % 6 == 0 else "train"}
+        for user in range(6) for place, item in enumerate(nouns)
+    ]
+    timelines = build(rows, [{"item_id": item, "title": item.title()} for item in [*nouns, "lonely"]])
+    model = PETER(width=32, layers=1, num_epochs=300).fit(timelines, seed=1)
+    asked = [Request(id=str(n), task="explanation", user_id=row["user_id"], item_id=row["item_id"]) for n, row in enumerate(rows) if row["part"] == "test"]
+    truth = [row["review"].lower() for row in rows if row["part"] == "test"]
+    found = [answer.text for answer in model.predict(asked)]
+    assert len(found) == 6 and sum(one == other for one, other in zip(found, truth)) >= 5  # pairs it has not seen
+    assert [model.predict([request])[0].text for request in asked] == found
+    assert [answer.text for answer in PETER(width=32, layers=1, num_epochs=300).fit(timelines, seed=1).predict(asked)] == found
+    assert model.predict([Request(task="explanation", item_id="lonely")])[0].text  # of nobody, about what nobody reviewed
+
+
+def test_peter_keeps_the_best_epoch_of_valid_and_needs_words(build):
+    rows = [{"user_id": f"u{user}", "item_id": f"i{item}", "review": f"word{(user * 7 + item * 3) % 11} here", "part": "valid" if item == 3 else "train"} for user in range(8) for item in range(4)]
+    model = PETER(width=16, layers=1, num_epochs=400).fit(build(rows))
+    assert 1 <= model.settings["epochs"] < 400  # random words are learned by heart, and valid sees it
+    with pytest.raises(ValueError, match="peter needs reviews or summaries in train"):
+        PETER().fit(build([{"user_id": "a", "item_id": "x"}]))
