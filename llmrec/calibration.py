@@ -22,7 +22,9 @@ MARGIN = 1e-3
 RIDGE = 1e-3
 """On standardised inputs: estimates are alike, and their difference alone has no weight to learn."""
 STEEPEST, HALVINGS = 200.0, 50
-HUBER, ROUNDS = 0.25, 50
+ROUNDS = 50
+BENDS, SLACK = (0.125, 0.25, 0.375, 0.5, 1.0), 0.0025
+"""Errors of a blended mean count squared up to a part of the scale and linearly beyond it, which favours mae over rmse: the smallest part of BENDS whose rmse is within SLACK of the least."""
 _TINY = 1e-12
 
 
@@ -68,7 +70,7 @@ def blended(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray,
 def fit_blend(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray, truth: np.ndarray) -> list[float] | None:
     """The weights of a blend (of the model, of each estimate, and a constant) under which two answers are most probable, or the mean of more has the least Huber loss; None where there are fewer than LEAST questions, or all have one answer.
 
-    As in `blended`; truth: (questions,) int64, the true answers. Errors count squared up to HUBER of the scale and linearly beyond it, which serves rmse and mae alike.
+    As in `blended`; truth: (questions,) int64, the true answers. Where errors begin to count linearly is chosen as BENDS says.
 
     Sources: stacked generalisation, Wolpert 1992, with a linear combiner; Huber, Robust Estimation of a Location Parameter, 1964.
     """
@@ -76,7 +78,9 @@ def fit_blend(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarra
         return None
     inputs = _inputs(probabilities, values, expected)
     if len(values) > 2:
-        return _robust(inputs, values[truth], HUBER * (values[-1] - values[0])).tolist()
+        found = [_robust(inputs, values[truth], bend * (values[-1] - values[0])) for bend in BENDS]
+        squared = [float(np.square(np.clip(inputs @ weights, values[0], values[-1]) - values[truth]).mean()) for weights in found]
+        return next(weights for weights, error in zip(found, squared) if error <= min(squared) * (1 + SLACK) ** 2).tolist()
     center, spread = inputs[:, :-1].mean(axis=0), inputs[:, :-1].std(axis=0) + _TINY
     scaled, sign = np.column_stack([(inputs[:, :-1] - center) / spread, np.ones(len(inputs))]), 2.0 * truth - 1
 

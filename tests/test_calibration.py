@@ -34,6 +34,18 @@ def test_the_order_of_answers_stays():
         assert (tempered(said, temperature).argsort(axis=1) == said.argsort(axis=1)).all()
 
 
+@pytest.mark.parametrize("fives", [0.3, 0.8])
+def test_a_blend_of_a_scale_gives_up_hardly_any_rmse_for_its_mae(fives):
+    """However lopsided the ratings are: the mean errors of least squares are the yardstick."""
+    rng = np.random.default_rng(0)
+    expected = rng.uniform(3, 5, (5_000, 1))
+    truth = np.where(rng.random(5_000) < fives * (expected[:, 0] / 4) ** 2, 4, rng.integers(0, 4, 5_000))
+    said = np.full((5_000, 5), 0.2)
+    errors = SCALE[truth] - np.column_stack([np.ones(5_000), expected]) @ np.linalg.lstsq(np.column_stack([np.ones(5_000), expected]), SCALE[truth], rcond=None)[0]
+    found = SCALE[truth] - blended(said, SCALE, expected, fit_blend(said, SCALE, expected, truth)) @ SCALE
+    assert np.sqrt((found**2).mean()) <= 1.003 * np.sqrt((errors**2).mean()) and np.abs(found).mean() <= np.abs(errors).mean()
+
+
 def test_few_answers_or_answers_of_one_kind_fit_nothing():
     said, truth = drawn(3.0, questions=LEAST - 1)
     assert fit_temperature(said, truth) == 1.0
