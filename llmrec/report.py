@@ -23,7 +23,7 @@ Record = Mapping[str, object]
 COLUMNS: dict[str, tuple[str, ...]] = {
     "items": ("ndcg@10", "recall@10", "hit@1", "mrr@10", "coverage@10", "popularity@10"),
     "rating": ("rmse", "mae", "ece"),
-    "binary": ("auc", "uauc", "logloss", "ece", "f1"),
+    "binary": ("auc", "uauc", "logloss", "ece", "ece_expected"),
     "text": ("rougeL", "bleu4", "rouge1", "rouge2", "distinct2", "feature_precision"),
 }
 DRAWN: dict[str, tuple[str, ...]] = {

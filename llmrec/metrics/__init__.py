@@ -40,6 +40,7 @@ METRICS: dict[str, dict[str, Callable[..., Statistic]]] = {
         "uauc": binary.uauc,
         "logloss": binary.logloss,
         "ece": binary.ece,
+        "ece_expected": binary.ece_expected,
         "f1": binary.f1,
         "precision": binary.precision,
         "recall": binary.recall,
@@ -63,5 +64,5 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "binary": ("auc", "logloss"),
     "text": ("rougeL", "bleu4"),
 }
-# Descriptions: more of it is another kind of list or text, not a better one.
-NEITHER_IS_BETTER = frozenset({"coverage@10", "novelty@10", "popularity@10", "diversity@10", "distinct1", "distinct2", "features_named"})
+# Descriptions: more of it is another kind of list or text, or of probabilities, not a better one.
+NEITHER_IS_BETTER = frozenset({"ece_expected", "coverage@10", "novelty@10", "popularity@10", "diversity@10", "distinct1", "distinct2", "features_named"})

@@ -65,6 +65,17 @@ def ece(answers: BinaryAnswers) -> Statistic:
     return calibration_gaps(answers.probability, answers.label)
 
 
+def ece_expected(answers: BinaryAnswers) -> Statistic:
+    """What `ece` would be, in the mean, if each probability were true: few questions leave gaps by chance alone, and no model can be asked for less.
+
+    A bin's gap is then normal around 0 with the variance of its answers, and its mean size that times the square root of 2 / pi.
+    """
+    variances = np.zeros((len(answers.probability), NUM_BINS + 1))
+    variances[np.arange(len(variances)), _bins(answers.probability)] = answers.probability * (1 - answers.probability)
+    variances[:, NUM_BINS] = 1
+    return Statistic(variances, _expected_gaps, resampled=False)
+
+
 def precision(answers: BinaryAnswers) -> Statistic:
     """The share of yes among the answers with a probability of at least .5; 0 where there is none."""
     return _at_threshold(answers, lambda hits, false_alarms, misses: (hits, hits + false_alarms))
@@ -120,6 +131,11 @@ def _auc(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def _ece(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     sums = weights @ rows
     return np.divide(np.abs(sums[:, :-1]).sum(axis=1), sums[:, -1], out=np.full(len(sums), np.nan), where=sums[:, -1] > 0)
+
+
+def _expected_gaps(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    sums = weights @ rows
+    return np.sqrt(2 / np.pi * sums[:, :-1]).sum(axis=1) / sums[:, -1]
 
 
 def _at_threshold(answers: BinaryAnswers, fraction: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Statistic:

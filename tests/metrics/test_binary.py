@@ -72,6 +72,14 @@ def test_calibration_error_by_hand():
     assert calibration_curve(found.probability, found.label) == [(0.0, 0.0, 4), (pytest.approx(0.7), 0.5, 4)]
 
 
+def test_the_calibration_error_that_true_probabilities_show():
+    probability = np.random.default_rng(0).beta(2, 2, 600)
+    labels = [(np.random.default_rng(draw).random(600) < probability).astype(float) for draw in range(400)]
+    seen = np.mean([float(binary.ece(answers(probability, label))) for label in labels])
+    assert float(binary.ece_expected(answers(probability, labels[0]))) == pytest.approx(seen, rel=0.05) and seen > 0.03
+    assert float(binary.ece_expected(answers([0.0, 1.0], [1, 1]))) == 0
+
+
 def test_edges_of_bins_belong_to_the_bin_below_and_one_to_the_last():
     curve = calibration_curve(np.array([1.0, 0.95, 0.0]), np.array([1.0, 1.0, 0.0]))
     assert [bin.count for bin in curve] == [1, 2]
