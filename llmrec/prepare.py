@@ -28,11 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # polars is imported here, and torch only where `model` needs it, so that --help answers at once.
     from polars.exceptions import PolarsError
 
+    from llmrec.audit.finding import ERROR
     from llmrec.audit.log import audit_log
     from llmrec.interactions import write_manifest
     from llmrec.publishing import publish
     from llmrec.readers import OPTIONS, READERS, download, table
     from llmrec.readers.ingest import IngestSettings, assemble, clean
+    from llmrec.readers.notices import notices, told
     from llmrec.readers.rows import UNITS
     from llmrec.splits import SPLITS, SplitSettings, split_files
 
@@ -61,9 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _say(_told_rows(cleaned.report))
                 parts = split_files(cleaned.files, split, ordering=cleaned.ordering, positive=cleaned.is_positive, shown=cleaned.is_shown, temporal=raw.temporal)
                 corpus = assemble(cleaned, folder, split=parts)
-            write_manifest(folder, replace(corpus, report={**corpus.report, "audit": audit_log(corpus).to_json()}))
+            audit = audit_log(corpus)
+            if not audit.ok:
+                raise ValueError(f"{corpus.name} leaks: {'; '.join(finding.sentence for finding in audit.findings if finding.severity == ERROR)}. Mend the parts, or let a rule draw them, such as --split leave_one_out")
+            found = notices(corpus)
+            write_manifest(folder, replace(corpus, report={**corpus.report, **({"notices": found} if found else {}), "audit": audit.to_json()}))
         manifest = json.loads((options.out / "manifest.json").read_text(encoding="utf-8"))
-        _say(_told_corpus(manifest))
+        _say("\n".join([*_told_corpus(manifest), *told(manifest["report"].get("notices", {}))]))
         return _report({"corpus": str(options.out), **{name: manifest[name] for name in REPORTED}})
     except PolarsError as error:
         return _fail(f"the data cannot be read: {str(error).splitlines()[0]}", BAD_DATA)
@@ -170,7 +176,7 @@ def _told_rows(report: Mapping[str, object]) -> str:
     return f"rows read {report['rows_read']} = kept {report['kept']} + merged {report['merged']} + quarantined {report['quarantined']}{f' ({reasons}; see rejects.jsonl)' if reasons else ''}"
 
 
-def _told_corpus(manifest: Mapping[str, object]) -> str:
+def _told_corpus(manifest: Mapping[str, object]) -> list[str]:
     counts, report, audit = manifest["counts"], manifest["report"], manifest["report"]["audit"]
     lines = [
         f"users {counts['users']}, items {counts['items']} ({counts['items_with_events']} with events), events: {', '.join(f'{event} {count}' for event, count in report['events'].items())}",
@@ -184,7 +190,7 @@ def _told_corpus(manifest: Mapping[str, object]) -> str:
     if report["untitled_items"]:
         lines.append(f"{report['untitled_items']} items have no title and are called 'untitled'")
     lines += [f"audit, {finding['severity']}: {finding['sentence']}" for finding in audit["findings"]] or ["audit: nothing found"]
-    return "\n".join(lines)
+    return lines
 
 
 def _say(text: str) -> None:

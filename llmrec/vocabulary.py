@@ -56,7 +56,7 @@ class Vocabulary:
 
     def _quote(self, text: str, max_characters: int = MAX_CHARACTERS) -> tuple[int, ...]:
         """The ids of a user's text: cut, line breaks and controls made spaces, and never a control token, whatever it spells."""
-        text = printable(text)[:max_characters]
+        text = printable(text[: 4 * max_characters])[:max_characters]  # what is left out by then is cut first, too
         ids = self._plain.encode(text, add_special_tokens=False).ids
         if self._control.isdisjoint(ids):
             return tuple(ids)

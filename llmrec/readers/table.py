@@ -12,6 +12,7 @@ import csv
 import difflib
 import gc
 import gzip
+import hashlib
 import json
 import shutil
 import tempfile
@@ -36,11 +37,14 @@ PARQUET = ".parquet"
 ROWS_PER_PART = 200_000
 BLOCK_BYTES = 1 << 22
 MAX_LINE_BYTES = 1 << 24  # a longer line is a damaged file, and would be held in memory whole
+MAX_EXPANSION, SMALL = 100, 1 << 24  # a packed text beyond this many times its size, and not small, is no log
 MAX_SOURCE_CHARACTERS = 1000  # of a rejected line
 
 
 def read(interactions: Path, items: Path | None = None, *, columns: Mapping[str, str] = MappingProxyType({}), order: str | None = None, context: tuple[str, ...] = ()) -> RawLog:
     """The raw log of one interactions file and, where there is one, of one items file.
+
+    Where FILE.sha256 stands beside a file, as sha256sum writes it, the file is checked against it: a flipped bit can give other rows without any other sign.
 
     columns: standard name -> the file's own name ({"user_id": "UserID"}); `order` names the column to sort by within a user where there are no times;
     `context` the further columns to keep. Other columns of the interactions are left behind; every other column of the items is an attribute.
@@ -58,6 +62,8 @@ def read(interactions: Path, items: Path | None = None, *, columns: Mapping[str,
         raise ValueError(f"context column {clash[0]!r} has a meaning of its own; leave it out of the context")
     named = {**{name: columns.get(name, name) for name in (*IDS, *VALUES, *context)}, **({"order": order} if order else {})}
     required = [*IDS, *context, *(["order"] if order else []), *(name for name in columns if name in VALUES)]
+    for path in filter(None, (interactions, items)):
+        _verify(Path(path))
     log = _scan(Path(interactions), named, required)
     catalogue = None
     if items is not None:
@@ -100,6 +106,17 @@ def _scan_items(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
     _require(path, names, [own["item_id"]])
     renamed = {own[name]: name for name in own if own[name] in names}
     return frame.select(_parquet_column(path, renamed.get(name, name), name, schema[name]) for name in names)
+
+
+def _verify(path: Path) -> None:
+    told = path.with_name(f"{path.name}.sha256")
+    if not (told.is_file() and path.is_file()):
+        return
+    expected = (told.read_text(encoding="utf-8").split() or [""])[0].lower()
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise ValueError(f"{path} has the SHA-256 {found}, {told.name} says {expected or 'nothing'}: the file is damaged or another one. Fetch it again, or remove {told.name}")
 
 
 def _suffix(path: Path) -> str:
@@ -264,11 +281,15 @@ def _record(path: Path, number: int, line: str, wanted: frozenset[str] | None, i
 def _lines(path: Path) -> Iterator[str]:
     """The lines of a UTF-8 file with their newline, split at newline bytes only: a title may hold U+2028. A byte order mark at the start is dropped."""
     try:
-        with open(path, "rb") as raw, tqdm(total=path.stat().st_size, desc=f"reading {path.name}", unit="B", unit_scale=True, disable=None, leave=False) as progress:
+        before = path.stat()
+        with open(path, "rb") as raw, tqdm(total=before.st_size, desc=f"reading {path.name}", unit="B", unit_scale=True, disable=None, leave=False) as progress:
             stream = gzip.GzipFile(fileobj=raw) if path.suffix.lower() == ".gz" else raw
-            number, rest = 1, b""
+            number, rest, unpacked = 1, b"", 0
             while block := stream.read(BLOCK_BYTES):
                 progress.update(raw.tell() - progress.n)
+                unpacked += len(block)
+                if unpacked > max(SMALL, MAX_EXPANSION * raw.tell()):
+                    raise ValueError(f"{path} unpacks to more than {MAX_EXPANSION} times its size; unpack it yourself if that is right, and give the plain file")
                 if number == 1 and not rest:
                     block = _first_block(path, block)
                 block = rest + block
@@ -282,6 +303,9 @@ def _lines(path: Path) -> Iterator[str]:
                     yield line + "\n"
             if rest:
                 yield _decode(path, rest, number)
+        after = path.stat()
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise ValueError(f"{path} changed while it was read; wait until nobody writes to it")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is damaged or cut short ({error}); fetch it again") from None
 

@@ -1,0 +1,48 @@
+"""What somebody should know of a log's ids and texts before trusting them: nothing here is refused or changed, only counted.
+
+Separate from `rows`, which decides what may stay: an id that looks like another is an id of its own, and a mail address in a review is text like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from llmrec.interactions import Corpus
+
+EXAMPLES = 5
+_HIDDEN = r"[\p{Cf}--\x{200D}]"  # what prompts leave out; joined emoji keep their joiner
+_MAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+_PHONE = r"\+\d[\d ()/-]{6,}\d"
+_CARD = r"\b\d(?:[ -]?\d){12,15}\b"
+
+
+def notices(corpus: Corpus) -> dict[str, object]:
+    """Only what there is: `ids_alike`, for users and items the number of ids that are equal to another but for case, Unicode form or spaces around, and some of them (sets of ids); `hidden_characters`, titles with
+    characters that change how text is shown and cannot be seen; `personal_data`, ids and texts with a mail address, a phone number after +, or (texts alone) a card number.
+    """
+    frame = corpus.interactions.frame
+    users, items = frame["user_id"].unique(), pl.Series("item_id", list(corpus.catalog.item_ids), dtype=pl.String)
+    titles = pl.Series("title", list(corpus.catalog.titles), dtype=pl.String)
+    texts = [titles, *(frame[name] for name in ("review", "summary", "query") if name in frame.columns)]
+    alike = {name: found for name, ids in (("user_id", users), ("item_id", items)) if (found := _alike(ids))}
+    personal = sum(int(ids.str.contains(f"{_MAIL}|{_PHONE}").sum()) for ids in (users, items)) + sum(int(text.str.contains(f"{_MAIL}|{_PHONE}|{_CARD}").sum()) for text in texts)
+    found = {"ids_alike": alike, "hidden_characters": int(titles.str.contains(_HIDDEN).sum()), "personal_data": personal}
+    return {name: value for name, value in found.items() if value}
+
+
+def told(found: Mapping[str, object]) -> list[str]:
+    """The notices as sentences for a screen or a log: numbers, never an id or a text of the data."""
+    lines = [f"{kind['count']} {name} look alike (equal but for case, Unicode form or spaces around them) and stay different ids; some of them stand in manifest.json" for name, kind in found.get("ids_alike", {}).items()]
+    if "hidden_characters" in found:
+        lines.append(f"{found['hidden_characters']} titles hold hidden characters (direction marks, zero width): prompts leave them out")
+    if "personal_data" in found:
+        lines.append(f"{found['personal_data']} ids or texts hold what looks like mail addresses, phone or card numbers: texts reach prompts and models as they are")
+    return lines
+
+
+def _alike(ids: pl.Series) -> dict[str, object] | None:
+    folded = ids.str.strip_chars().str.normalize("NFKC").str.to_lowercase()
+    groups = pl.DataFrame({"id": ids, "folded": folded}).filter(pl.col("folded").is_duplicated()).group_by("folded").agg(pl.col("id").sort()).sort("folded")
+    return {"count": int(groups["id"].list.len().sum()), "examples": groups["id"].head(EXAMPLES).to_list()} if len(groups) else None
