@@ -106,13 +106,13 @@ def _language(text: str) -> str:
 
 def _records(options: argparse.Namespace) -> Iterator[object]:
     if options.input and options.input.endswith(".parquet"):
-        import polars as pl
+        from llmrec.parquet import batches
 
         try:
-            for batch in pl.scan_parquet(options.input).collect_batches(chunk_size=WINDOW):
+            for batch in batches(options.input, rows=WINDOW):
                 yield from batch.iter_rows(named=True)
-        except pl.exceptions.PolarsError as error:
-            raise UnreadableInput(f"{options.input} is not a Parquet file that can be read: {error}") from None
+        except ValueError as error:
+            raise UnreadableInput(str(error)) from None
         return
     file = open(options.input, "rb") if options.input else sys.stdin.buffer
     try:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 # Each module or package of llmrec, and the two folders of things to launch, with its floor: it imports lower floors only. docs/architecture.md shows the same.
 FLOORS = {
-    "answers": 0, "assets": 0, "bases": 0, "calibration": 0, "interactions": 0, "metrics": 0, "plots": 0, "publishing": 0, "simulation": 0, "templates": 0, "vocabulary": 0,
+    "answers": 0, "assets": 0, "bases": 0, "calibration": 0, "interactions": 0, "metrics": 0, "parquet": 0, "plots": 0, "publishing": 0, "simulation": 0, "templates": 0, "vocabulary": 0,
     "words": 0,
     "collaborative": 1, "config": 1, "content": 1, "encoders": 1, "evidence": 1, "grounding": 1, "indexing": 1, "model": 1, "predictions": 1, "queries": 1, "readers": 1, "splits": 1, "timelines": 1,
     "baselines": 2, "composer": 2, "decoding": 2, "exam": 2, "launch": 2,
@@ -39,6 +39,8 @@ LATE_IMPORTS = {
     ("llmrec.baselines.peter", "PETER._answer"): "torch, for those who fitted this model",
     ("llmrec.content", "_components"): "scikit-learn, for who fits content; who answers only reads it",
     ("llmrec.model", "LanguageModel.add_adapter"): "PEFT takes longer to import than a small model to answer: for training alone",
+    ("llmrec.parquet", "batches"): "pyarrow, for Parquet files of others alone",
+    ("llmrec.parquet", "_opened"): "pyarrow, for Parquet files of others alone",
     ("llmrec.recommender.folder", "_load_plain"): "PEFT, for folders without merged weights alone",
     ("llmrec.generate", "main"): "--help answers without torch",
     ("llmrec.generate", "_records"): "polars, for requests in Parquet alone",

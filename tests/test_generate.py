@@ -341,4 +341,4 @@ def test_a_missing_or_torn_file_of_the_model_ends_with_a_sentence(model, tmp_pat
 def test_a_parquet_file_that_is_none_ends_with_a_sentence(model, tmp_path, capsys):
     (tmp_path / "in.parquet").write_text("user_id,item_id\n")
     assert generate.main([str(model), "--input", str(tmp_path / "in.parquet"), "--output", str(tmp_path / "out.jsonl")]) == 3
-    assert "in.parquet is not a Parquet file" in capsys.readouterr().err and not (tmp_path / "out.jsonl").exists()
+    assert "in.parquet cannot be read as Parquet" in capsys.readouterr().err and not (tmp_path / "out.jsonl").exists()

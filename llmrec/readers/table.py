@@ -1,7 +1,7 @@
 """Reads a table of the user's own: CSV, TSV, JSON Lines or Parquet (the text formats also as .gz), with ids exactly as they are written.
 
 Separate from the readers of public sets, which know one layout each; this one knows formats, and guesses nothing: "007" is not "7", and "NA" is an id.
-Text files are parsed once, strictly, and spooled to Parquet parts in a temporary folder (removed when the process ends; TMPDIR says where), so that memory stays bounded
+Files are parsed once, strictly, and spooled to Parquet parts in a temporary folder (removed when the process ends; TMPDIR says where), so that memory stays bounded
 and every later pass is a lazy scan. General CSV readers are not used: they fill short rows, rename duplicate columns and turn ids into numbers without a word.
 """
 
@@ -26,6 +26,7 @@ import polars as pl
 from tqdm import tqdm
 
 from llmrec.interactions import OPTIONAL
+from llmrec.parquet import batches, columns_of
 from llmrec.readers.raw import RawLog
 
 IDS = ("user_id", "item_id")
@@ -74,11 +75,12 @@ def read(interactions: Path, items: Path | None = None, *, columns: Mapping[str,
 def _scan(path: Path, named: Mapping[str, str], required: Iterable[str]) -> pl.LazyFrame:
     """The interactions of a file under their standard names, with the columns of `named` that are there."""
     suffix = _suffix(path)
-    if suffix == PARQUET:
-        schema = _parquet_schema(path)
-        _require(path, schema, [named[name] for name in required])
-        return pl.scan_parquet(path).select(_parquet_column(path, name, own, schema[own]) for name, own in named.items() if own in schema)
     wanted = frozenset(named.values())
+    if suffix == PARQUET:
+        _require(path, columns_of(path), [named[name] for name in required])
+        frame = _spool(path, batches(path, rows=ROWS_PER_PART, columns=wanted))
+        schema = frame.collect_schema()
+        return frame.select(_parquet_column(path, name, own, schema[own]) for name, own in named.items() if own in schema)
     if suffix in JSON_LINES:
         frame = _spool(path, _json_batches(path, wanted, ids={named[name] for name in IDS}))
     else:
@@ -92,13 +94,12 @@ def _scan_items(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
     """The items of a file: item_id, title where there is one, and every other column as an attribute."""
     suffix = _suffix(path)
     if suffix == PARQUET:
-        schema = _parquet_schema(path)
-        frame = pl.scan_parquet(path)
+        frame = _spool(path, batches(path, rows=ROWS_PER_PART))
+        schema = frame.collect_schema()
         names = list(schema)
     else:
         own_id = columns.get("item_id", "item_id")
-        batches = _json_batches(path, None, ids={"item_id", own_id}) if suffix in JSON_LINES else _csv_batches(path, SEPARATORS[suffix], None, [])
-        frame = _spool(path, batches)
+        frame = _spool(path, _json_batches(path, None, ids={"item_id", own_id}) if suffix in JSON_LINES else _csv_batches(path, SEPARATORS[suffix], None, []))
         names = frame.collect_schema().names()
         schema = {name: pl.String() for name in names}
     # The interactions' name of a column is taken where the items have it too; else the standard name.
@@ -149,15 +150,15 @@ def _require(path: Path, found: Iterable[str], required: Iterable[str]) -> None:
         raise ValueError(f"{path} has no column {name!r}; its columns: {', '.join(map(repr, found))}{advice}")
 
 
-def _spool(path: Path, batches: Iterable[pl.DataFrame]) -> pl.LazyFrame:
-    """The batches as one lazy frame over Parquet parts on disk, in their order; a column some batches lack is null there."""
+def _spool(path: Path, found: Iterable[pl.DataFrame]) -> pl.LazyFrame:
+    """The frames as one lazy frame over Parquet parts on disk, in their order; a column some batches lack is null there."""
     folder = Path(tempfile.mkdtemp(prefix="llmrec-table-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     parts = []
     collecting = gc.isenabled()
     gc.disable()  # millions of short-lived lists make the cycle collector run over and over; without it reading takes half the time
     try:
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(found):
             parts.append(folder / f"{number:06d}.parquet")
             batch.write_parquet(parts[-1], compression="lz4")
     finally:
@@ -324,17 +325,6 @@ def _decode(path: Path, block: bytes, number: int) -> str:
     except UnicodeDecodeError as error:
         line = number + block[: error.start].count(b"\n")
         raise ValueError(f"{path}, line {line}: byte 0x{block[error.start]:02x} is not UTF-8; expected UTF-8. Convert it, such as from Latin-1: iconv -f LATIN1 -t UTF-8") from None
-
-
-def _parquet_schema(path: Path) -> Mapping[str, pl.DataType]:
-    try:
-        schema = pl.read_parquet_schema(path)
-        rows = pl.scan_parquet(path).select(pl.len()).collect().item()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
-    if not rows:
-        raise ValueError(f"{path} has no rows; expected at least one")
-    return schema
 
 
 def _parquet_column(path: Path, name: str, own: str, kind: pl.DataType) -> pl.Expr:
