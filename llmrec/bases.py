@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import sentencepiece
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 transformers_logging.disable_progress_bar()
@@ -39,14 +39,48 @@ def load_base(name: str, *, revision: str | None = None) -> Base:
 
 
 def load_lm(name: str, *, revision: str | None = None) -> PreTrainedModel:
-    """A causal LM by folder or hub id: safetensors only, no remote code, float32. Raises OSError where there is none, ValueError where its weights are damaged."""
+    """A causal LM by folder or hub id: safetensors only, no remote code, float32. Raises OSError where there is none, ValueError where its weights are damaged, not those of its config, or not finite."""
     try:
-        lm = AutoModelForCausalLM.from_pretrained(name, revision=revision, use_safetensors=True, trust_remote_code=False, dtype=torch.float32)
-    except SafetensorError as error:
-        raise ValueError(f"the weights of {name} cannot be read: {error}") from None
+        if Path(name).is_dir():
+            check_weights(Path(name))
+        lm, found = AutoModelForCausalLM.from_pretrained(name, revision=revision, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True)
+    except (SafetensorError, RuntimeError, RecursionError, AttributeError, TypeError) as error:
+        raise ValueError(f"the weights of {name} cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}") from None
+    if found["missing_keys"]:
+        raise ValueError(f"{name} lacks weights that its config needs, such as {sorted(found['missing_keys'])[0]}: it is damaged, or made for another kind of model")
+    odd = next((key for key, tensor in lm.named_parameters() if not bool(torch.isfinite(tensor).all())), None)
+    if odd is not None:
+        raise ValueError(f"{name} holds weights that are not finite, such as {odd}: it is damaged")
     # A base model's own sampling settings must not reach constrained search.
     lm.generation_config = type(lm.generation_config)()
     return lm
+
+
+def check_weights(folder: Path) -> None:
+    """Looks at what a local folder would load before anything is loaded: weights are regular files of the folder itself, and the sizes its config names are those of its tensors.
+
+    Raises OSError where a file is missing or none, ValueError for anything else that does not fit: an index of shards may name any path, a link may lead to what has no end, and a config may ask for more memory than there is.
+    """
+    listing = folder / "model.safetensors.index.json"
+    names = {"model.safetensors"}
+    if listing.is_file() and not (folder / "model.safetensors").exists():
+        names = set(json.loads(listing.read_text(encoding="utf-8"))["weight_map"].values())
+    for name in sorted(names):
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise ValueError(f"{listing} names {name!r}; expected .safetensors files of the folder itself")
+        if not (folder / name).is_file():
+            raise OSError(f"{folder / name} is missing or no file; expected weights in safetensors")
+    shapes = []
+    for name in names:
+        with safe_open(folder / name, "pt") as file:
+            shapes += [file.get_slice(key).get_shape() for key in file.keys()]
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
+    sizes = {size for shape in shapes for size in shape}
+    for key in ("hidden_size", "vocab_size"):
+        if (wanted := getattr(config, key, None)) is not None and wanted not in sizes:
+            raise ValueError(f"config.json of {folder} says {key}={wanted}, and none of its tensors has that size: they do not belong together")
+    if (layers := getattr(config, "num_hidden_layers", 0)) > len(shapes):
+        raise ValueError(f"config.json of {folder} says num_hidden_layers={layers}, and its weights are {len(shapes)} tensors: they do not belong together")
 
 
 def start_and_end(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,8 +61,8 @@ def check_free(folder: Path, *, overwrite: bool = False) -> None:
         raise FileExistsError(f"{folder} holds files but none of {', '.join(MARKERS)}, so it was not made here and is not replaced; name another folder")
 
 
-def verify(folder: Path) -> None:
-    """Checks every file that files.json names; files it does not name are left alone.
+def verify(folder: Path, *, skip: Collection[str] = ()) -> None:
+    """Checks every file that files.json names, but those that `skip` names or whose folder it names; files it does not name are left alone.
 
     Raises:
         ValueError: files.json is missing or not ours, or a file is missing or not the one that was published; names the file.
@@ -70,8 +70,8 @@ def verify(folder: Path) -> None:
     listing = Path(folder) / FILES
     try:
         files = json.loads(listing.read_text(encoding="utf-8"))["files"]
-        named = [(name, entry["size"], entry["sha256"]) for name, entry in files.items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        named = [(name, entry["size"], entry["sha256"]) for name, entry in files.items() if Path(name).parts[0] not in skip]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{listing} is missing or damaged ({type(error).__name__}): {folder} cannot be verified; expected a folder published with hashes") from None
     for name, size, digest in named:
         path = Path(folder) / name

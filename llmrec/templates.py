@@ -93,7 +93,10 @@ def load_templates(path: Path, *, required: Sequence[str], offered: Sequence[str
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: a task needs its templates in prompts/<task>.yaml")
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(entries, list) or not entries:
         raise ValueError(f"{path} holds {type(entries).__name__}; expected a list of templates")
     templates = tuple(_template(path, entry, required, offered) for entry in entries)

@@ -130,7 +130,7 @@ def run(
         card["valid_part"] = VALID if validation is not None else None
         card["steps"], card["best_step"] = progress.step, progress.best_step
         card.update(calibrated(Recommender(model.eval(), composer, answers, expectations=expectations, memory=memory), timelines, settings.seed, limit=phase.validation.limit))
-        with publish(settings.output, overwrite=settings.overwrite) as folder:
+        with publish(settings.output, overwrite=settings.overwrite, hashes=True) as folder:
             save_recommender(
                 folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder, expectations=expectations,
                 grounding=Grounding.of(corpus) if any(TASKS[name].grounded for name in answers) else None, memory=memory,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from llmrec.answers import ITEMS, AnswerSpace, Trie
@@ -54,10 +55,18 @@ class ItemIndex:
 
     @classmethod
     def load(cls, folder: Path) -> ItemIndex:
-        """Raises FileNotFoundError naming the missing file."""
+        """Raises FileNotFoundError naming the missing file, ValueError for one that is damaged or has codes that are none."""
         for name in ("item_index.json", "item_index.safetensors"):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder / name} is missing: the folder is not a complete model")
         about = json.loads((folder / "item_index.json").read_text())
-        tensors = load_file(folder / "item_index.safetensors")
-        return cls(about["scheme"], tensors["codes"], about["new_tokens"], tensors.get("vectors"))
+        try:
+            tensors = load_file(folder / "item_index.safetensors")
+        except SafetensorError as error:
+            raise ValueError(f"{folder / 'item_index.safetensors'} cannot be read: {error}") from None
+        codes, vectors = tensors["codes"], tensors.get("vectors")
+        if codes.ndim != 2 or codes.dtype != np.int64 or codes.min(initial=0) < -1 or (about["new_tokens"] and codes.max(initial=-1) >= about["new_tokens"]):
+            raise ValueError(f"{folder / 'item_index.safetensors'} holds codes that are none of {about['new_tokens']} code tokens: it is damaged, or of another model than item_index.json")
+        if vectors is not None and not np.isfinite(vectors).all():
+            raise ValueError(f"{folder / 'item_index.safetensors'} holds vectors that are not finite: it is damaged")
+        return cls(about["scheme"], codes, about["new_tokens"], vectors)

@@ -25,12 +25,14 @@ from llmrec.indexing import ItemIndex, Material, build_index
 from llmrec.interactions import Catalog, Corpus
 from llmrec.memory import Memory
 from llmrec.model import LanguageModel
-from llmrec.publishing import publish
+from llmrec.publishing import FILES, publish, verify
 from llmrec.tasks import TASKS, find_task
 from llmrec.templates import PromptTemplate, load_templates, save_templates
 from llmrec.vocabulary import Vocabulary
 
 FORMAT = 1
+FREE = ("README.md", "log.jsonl", "tensorboard", "train_config.yaml")
+"""What a model folder tells and nobody loads: anybody may write there."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,19 @@ class Layout:
 def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[PromptTemplate, ...]], Expectations | None, Grounding | None, Memory | None, dict[str, object]]:
     """Model, composer, templates by task, expectations, grounding and memory (where it has them) and card of a folder; nothing outside it is read but a hub base named in it.
 
-    Raises FileNotFoundError naming what is missing, ValueError for a folder of another format.
+    Raises FileNotFoundError naming what is missing, ValueError for a folder of another format, or one that is no longer what was published (where files.json tells).
     """
     layout = Layout(folder)
     if not layout.about.is_file():
         raise FileNotFoundError(f"{layout.about} is missing: {folder} is not a model folder; train one with `accelerate launch -m train.finetune`")
-    about = json.loads(layout.about.read_text(encoding="utf-8"))
+    try:
+        about = json.loads(layout.about.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{layout.about} is not what training wrote ({error}); use another folder") from None
     if about.get("format") != FORMAT:
         raise ValueError(f"{layout.about} has format {about.get('format')!r}; this version reads {FORMAT}")
+    if (folder / FILES).is_file():
+        verify(folder, skip=FREE)
     index, catalog = ItemIndex.load(layout.folder), Catalog.load(layout.catalog)
     vocabulary = Vocabulary.load(layout.folder, size=about["vocabulary_size"], start=about["start"], end=about["end"])
     model = LanguageModel(_load_plain(layout, about), vocabulary_size=vocabulary.size, new_tokens=index.new_tokens)
@@ -189,7 +196,7 @@ def prepare_model(base: str, corpus: Path, out: Path, *, overwrite: bool = False
     composer = Composer(vocabulary, data.catalog, index.space(data.catalog.item_ids, vocabulary.size), rating_scale=data.rating_scale, max_prompt_tokens=prompt_room(lm, index, 1024))
     templates = {name: load_task_templates(folder_of("prompts"), name) for name, task in TASKS.items() if task.reason_absent(data) is None}
     card = {"base": base, "corpus": data.name, "data_hash": data.data_hash, "audit_hash": audit_hash(data)}
-    with publish(Path(out), overwrite=overwrite) as folder:
+    with publish(Path(out), overwrite=overwrite, hashes=True) as folder:
         save_recommender(folder, model=model, tokenizer=tokenizer, index=index, composer=composer, templates=templates, content=None, card=card, kind="base")
 
 
@@ -220,6 +227,8 @@ def _load_plain(layout: Layout, about: Mapping[str, object]):
         return load_lm(str(layout.folder))
     if layout.merged.is_dir():
         return load_lm(str(layout.merged))
+    if not (layout.folder / "adapter_model.safetensors").is_file():
+        raise FileNotFoundError(f"{layout.folder / 'adapter_model.safetensors'} is missing; adapters are read in safetensors alone")
     from peft import PeftModel
 
     base = load_lm(str(about["base"]), revision=about.get("base_revision"))

@@ -1,0 +1,253 @@
+"""Model folders made to harm: none of what they carry is run, none is taken for a model, and each ends in a sentence within seconds and within bounded memory."""
+
+import json
+import os
+import pickle
+import shutil
+import struct
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from llmrec import generate
+from llmrec.publishing import publish
+from llmrec.recommender import save_recommender
+
+SECONDS, BYTES = 4, 500 << 20  # the plan asks for two seconds; a neighbour on the machine may take as much again
+
+
+class Bomb:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (open, (str(self.marker), "w"))
+
+
+@pytest.fixture
+def folder(toy_parts, toy_tokenizer, tmp_path):
+    made = tmp_path / "model"
+    made.mkdir()
+    save_recommender(
+        made, model=toy_parts.model, tokenizer=toy_tokenizer, index=toy_parts.index, composer=toy_parts.composer, templates=toy_parts.templates, content=toy_parts.content, card={}, kind="base",
+    )
+    return made
+
+
+def edit(path: Path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def header(path: Path, entries: dict | bytes, payload: bytes = b""):
+    """A safetensors file with this header."""
+    text = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + payload)
+
+
+def pickled_weights(folder, marker):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(marker)))
+
+
+def pickle_named_safetensors(folder, marker):
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Bomb(marker)))
+
+
+def torch_named_safetensors(folder, marker):
+    torch.save({"weight": Bomb(marker)}, folder / "model.safetensors")
+
+
+def pickled_rows(folder, marker):
+    (folder / "item_index.safetensors").write_bytes(pickle.dumps(Bomb(marker)))
+
+
+def code_in_config(folder, marker):
+    (folder / "modeling_evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass Evil: pass\n")
+    edit(folder / "config.json", auto_map={"AutoConfig": "modeling_evil.Evil", "AutoModelForCausalLM": "modeling_evil.Evil"}, model_type="evil")
+
+
+def code_in_nested_config(folder, marker):
+    (folder / "modeling_evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass Evil: pass\n")
+    edit(folder / "config.json", model_type="evil", text_config={"model_type": "evil", "trust_remote_code": True, "auto_map": {"AutoConfig": "modeling_evil.Evil"}})
+
+
+def code_in_tokenizer(folder, marker):
+    (folder / "tok.py").write_text(f"open({str(marker)!r}, 'w')\nclass Tok: pass\n")
+    edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["tok.Tok", None]}, tokenizer_class="Tok")
+    (folder / "tokenizer.json").unlink()
+
+
+def shards_outside(folder, marker, name="../outside.safetensors"):
+    shutil.copy(folder / "model.safetensors", folder.parent / "outside.safetensors")
+    names = list(load_file(folder / "model.safetensors"))
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, name)}))
+
+
+def shards_at_a_path(folder, marker):
+    shards_outside(folder, marker, str(folder.parent / "outside.safetensors"))
+
+
+def shards_in_a_pickle(folder, marker):
+    shards_outside(folder, marker, "evil.bin")
+    (folder / "evil.bin").write_bytes(pickle.dumps(Bomb(marker)))
+
+
+def weights_through_a_pipe(folder, marker):
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "model.safetensors")
+
+
+def weights_without_end(folder, marker):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("/dev/zero")
+
+
+def header_of_two_gigabytes(folder, marker):
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", 2 << 30) + b"{" * 100)
+
+
+def header_of_negative_length(folder, marker):
+    (folder / "model.safetensors").write_bytes(struct.pack("<q", -1) + b"{}")
+
+
+def header_of_no_json(folder, marker):
+    header(folder / "model.safetensors", b"\xff" * 64)
+
+
+def tensors_that_overlap(folder, marker):
+    header(folder / "model.safetensors", {name: {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]} for name in ("a", "b")}, b"\0" * 16)
+
+
+def tensors_with_a_hole(folder, marker):
+    header(folder / "model.safetensors", {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "b": {"dtype": "F32", "shape": [1], "data_offsets": [8, 12]}}, b"\0" * 12)
+
+
+def a_tensor_beyond_the_end(folder, marker):
+    header(folder / "model.safetensors", {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}, b"\0" * 16)
+
+
+def a_shape_that_overflows(folder, marker):
+    header(folder / "model.safetensors", {"a": {"dtype": "F32", "shape": [1 << 62, 8], "data_offsets": [0, 16]}}, b"\0" * 16)
+
+
+def weights_of_another_shape(folder, marker):
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: tensor[:1].contiguous() for name, tensor in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+
+
+def weights_that_are_missing(folder, marker):
+    weights = load_file(folder / "model.safetensors")
+    save_file(dict(list(weights.items())[:1]), folder / "model.safetensors", {"format": "pt"})
+
+
+def weights_that_are_no_numbers(folder, marker):
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: torch.full_like(tensor, float("nan")) for name, tensor in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+
+
+def a_config_of_a_giant(folder, marker):
+    edit(folder / "config.json", hidden_size=1 << 20, intermediate_size=1 << 22, num_hidden_layers=4096, vocab_size=1 << 24)
+
+
+def a_config_of_negative_size(folder, marker):
+    edit(folder / "config.json", hidden_size=-8)
+
+
+def yaml_that_constructs(folder, marker):
+    (folder / "prompts" / "next_item.yaml").write_text(f"!!python/object/apply:builtins.open [{str(marker)!r}, 'w']\n")
+
+
+def yaml_of_laughs(folder, marker):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    (folder / "prompts" / "next_item.yaml").write_text("\n".join(lines) + "\n")
+
+
+def a_deep_card(folder, marker):
+    (folder / "recommender.json").write_text('{"format":' * 100_000)
+
+
+def a_tokenizer_of_another_kind(folder, marker):
+    (folder / "tokenizer.json").write_text(json.dumps({"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": [["a", "b"]]}, "added_tokens": []}))
+
+
+def a_task_that_is_a_path(folder, marker):
+    edit(folder / "recommender.json", tasks=["../../etc/passwd"])
+
+
+def an_index_of_fewer_codes(folder, marker):
+    edit(folder / "item_index.json", new_tokens=3)
+
+
+def vectors_that_are_no_numbers(folder, marker):
+    tensors = load_file(folder / "item_index.safetensors")
+    save_file({**tensors, "vectors": torch.full_like(tensors["vectors"], float("inf"))}, folder / "item_index.safetensors")
+
+
+def a_base_that_is_fetched(folder, marker):
+    save_file({}, folder / "adapter_model.safetensors")
+    edit(folder / "recommender.json", kind="adapter", base="somebody/evil")
+
+
+def an_adapter_in_a_pickle(folder, marker):
+    shutil.copytree(folder, folder / "base")
+    for name in ("model.safetensors", "config.json"):
+        (folder / name).unlink()
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 4, "target_modules": ["q_proj"], "base_model_name_or_path": "base"}))
+    (folder / "adapter_model.bin").write_bytes(pickle.dumps(Bomb(marker)))
+    edit(folder / "recommender.json", kind="adapter", base=str(folder / "base"))
+
+
+EVIL = [
+    pickled_weights, pickle_named_safetensors, torch_named_safetensors, pickled_rows, code_in_config, code_in_nested_config, code_in_tokenizer, shards_outside, shards_at_a_path, shards_in_a_pickle, weights_through_a_pipe,
+    weights_without_end, header_of_two_gigabytes, header_of_negative_length, header_of_no_json, tensors_that_overlap, tensors_with_a_hole, a_tensor_beyond_the_end, a_shape_that_overflows, weights_of_another_shape,
+    weights_that_are_missing, weights_that_are_no_numbers, a_config_of_a_giant, a_config_of_negative_size, yaml_that_constructs, yaml_of_laughs, a_deep_card, a_tokenizer_of_another_kind, a_task_that_is_a_path,
+    an_index_of_fewer_codes, vectors_that_are_no_numbers, a_base_that_is_fetched, an_adapter_in_a_pickle,
+]
+
+
+MISSING = {code_in_tokenizer: 2, an_adapter_in_a_pickle: 2}
+"""Where a file that has to be there is not, the folder is no model: exit 2."""
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+@pytest.mark.parametrize("harm", EVIL, ids=lambda harm: harm.__name__)
+def test_an_evil_folder_is_refused_and_runs_nothing(harm, folder, tmp_path, capsys):
+    marker = tmp_path / "it-ran"
+    harm(folder, marker)
+    before, begun = psutil.Process().memory_info().rss, time.monotonic()
+    code = generate.main([str(folder), "--task", "next_item", "--k", "3"])
+    took, grown = time.monotonic() - begun, psutil.Process().memory_info().rss - before
+    said = capsys.readouterr()
+    assert not marker.exists()
+    assert code == MISSING.get(harm, 4) and said.out == "" and said.err.startswith("error: ") and "Traceback" not in said.err, f"exit {code}: {said.err[-400:]}{said.out[:100]}"
+    assert took < SECONDS and grown < BYTES, f"{took:.1f} s, {grown >> 20} MiB"
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_the_folder_the_others_are_made_of_is_a_model(folder, capsys):
+    assert generate.main([str(folder), "--task", "next_item", "--k", "3"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["items"]) == 3
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_a_published_folder_is_what_was_published(toy_parts, toy_tokenizer, tmp_path, capsys):
+    with publish(tmp_path / "model", hashes=True) as made:
+        save_recommender(made, model=toy_parts.model, tokenizer=toy_tokenizer, index=toy_parts.index, composer=toy_parts.composer, templates=toy_parts.templates, content=toy_parts.content, card={}, kind="base")
+    asked = [str(tmp_path / "model"), "--task", "next_item", "--k", "3"]
+    (tmp_path / "model" / "README.md").write_text("a card of one's own")
+    assert generate.main(asked) == 0
+    for name in ("model.safetensors", "item_index.safetensors", "catalog.parquet", "tokenizer.json", "recommender.json", "prompts/next_item.yaml"):
+        path = tmp_path / "model" / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+        assert generate.main(asked) == 4
+        assert f"{name} is not " in capsys.readouterr().err
+        path.write_bytes(whole)
+    assert generate.main(asked) == 0
