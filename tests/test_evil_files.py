@@ -2,9 +2,10 @@
 
 import json
 import os
-import pickle
 import shutil
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,6 +31,11 @@ class Bomb:
         return (open, (str(self.marker), "w"))
 
 
+def bomb(marker) -> bytes:
+    """The same as the bytes of a pickle, written by hand."""
+    return f"cbuiltins\nopen\n(V{marker}\nVw\ntR.".encode()
+
+
 @pytest.fixture
 def folder(toy_parts, toy_tokenizer, tmp_path):
     made = tmp_path / "model"
@@ -52,11 +58,11 @@ def header(path: Path, entries: dict | bytes, payload: bytes = b""):
 
 def pickled_weights(folder, marker):
     (folder / "model.safetensors").unlink()
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(marker)))
+    (folder / "pytorch_model.bin").write_bytes(bomb(marker))
 
 
 def pickle_named_safetensors(folder, marker):
-    (folder / "model.safetensors").write_bytes(pickle.dumps(Bomb(marker)))
+    (folder / "model.safetensors").write_bytes(bomb(marker))
 
 
 def torch_named_safetensors(folder, marker):
@@ -64,7 +70,7 @@ def torch_named_safetensors(folder, marker):
 
 
 def pickled_rows(folder, marker):
-    (folder / "item_index.safetensors").write_bytes(pickle.dumps(Bomb(marker)))
+    (folder / "item_index.safetensors").write_bytes(bomb(marker))
 
 
 def code_in_config(folder, marker):
@@ -96,7 +102,7 @@ def shards_at_a_path(folder, marker):
 
 def shards_in_a_pickle(folder, marker):
     shards_outside(folder, marker, "evil.bin")
-    (folder / "evil.bin").write_bytes(pickle.dumps(Bomb(marker)))
+    (folder / "evil.bin").write_bytes(bomb(marker))
 
 
 def weights_through_a_pipe(folder, marker):
@@ -200,7 +206,7 @@ def an_adapter_in_a_pickle(folder, marker):
     for name in ("model.safetensors", "config.json"):
         (folder / name).unlink()
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 4, "target_modules": ["q_proj"], "base_model_name_or_path": "base"}))
-    (folder / "adapter_model.bin").write_bytes(pickle.dumps(Bomb(marker)))
+    (folder / "adapter_model.bin").write_bytes(bomb(marker))
     edit(folder / "recommender.json", kind="adapter", base=str(folder / "base"))
 
 
@@ -228,6 +234,12 @@ def test_an_evil_folder_is_refused_and_runs_nothing(harm, folder, tmp_path, caps
     assert not marker.exists()
     assert code == MISSING.get(harm, 4) and said.out == "" and said.err.startswith("error: ") and "Traceback" not in said.err, f"exit {code}: {said.err[-400:]}{said.out[:100]}"
     assert took < SECONDS and grown < BYTES, f"{took:.1f} s, {grown >> 20} MiB"
+
+
+def test_the_bombs_are_live(tmp_path):
+    python = [sys.executable, "-c", "import sys; __import__('pickle').loads(sys.stdin.buffer.read())"]
+    subprocess.run(python, input=bomb(tmp_path / "it-ran"), check=True)
+    assert (tmp_path / "it-ran").exists()
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
