@@ -5,13 +5,14 @@
 
 A request is a JSON object: id, task (default next_item), history, k, query, item_id, candidates, exclude, include, exclude_seen, where, context, language, user_id.
 Without --prompt, --task or --input, requests are read from standard input, one a line. Results go to standard output (or --output), one JSON object a line; talk goes to standard error.
+An output appears when it is whole; the same command goes on behind the rows that a stopped one has left, and leaves a finished file as it is.
 """
 
 from __future__ import annotations
 
 import argparse
 import errno
-import glob
+import hashlib
 import json
 import os
 import sys
@@ -41,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     from llmrec.launch import collect_seldom
     from llmrec.predictions import Prediction, Request
     from llmrec.recommender import Recommender
+    from llmrec.results import OtherRun, ResultFile, encode
 
     try:
         recommender = Recommender.from_pretrained(options.model, device=options.device)
@@ -68,17 +70,53 @@ def main(argv: list[str] | None = None) -> int:
 
     windows = _windows(_records(options)) if options.prompt is None and options.task is None else iter([[_single(options)]])
     try:
-        with _sink(options.output) as write:
+        if options.output is None:
+            sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal's own encoding
             for window in windows:
                 for answer in answers(window):
-                    write(answer)
+                    sys.stdout.write(encode(answer) + "\n")
+            return 0
+        with ResultFile(Path(options.output), _key(options)) as results:
+            if results.finished:
+                sys.stderr.write(f"{options.output} is finished: the same model has answered the same requests\n")
+                return 0
+            if results.rows:
+                sys.stderr.write(f"going on behind the {results.rows} rows that are there\n")
+            skipped = results.rows
+            for window in windows:
+                behind = window[skipped:]
+                skipped = max(0, skipped - len(window))
+                for answer in answers(behind):
+                    results.write(answer)
+                results.keep()
     except UnreadableInput as error:
         sys.stderr.write(f"error: {error}\n")
         return 3
+    except OtherRun as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 4
     except OSError as error:
         sys.stderr.write(f"error: {error}\n")
         return 5 if error.errno == errno.ENOSPC else 2
     return 0
+
+
+def _key(options: argparse.Namespace) -> dict[str, object] | None:
+    """What the rows of an output answer; None for requests from standard input or flags, which are there only once."""
+    if not options.input:
+        return None
+    with open(options.input, "rb") as file:
+        asked = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"model": _fingerprint(Path(options.model)), "input": asked, "exact": options.exact, "beams": options.beams}
+
+
+def _fingerprint(folder: Path) -> str:
+    """What a model folder's answers follow from, as one hash: names and bytes of its files, but those that merely tell."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".safetensors", ".json", ".parquet", ".yaml", ".model")):
+        with open(path, "rb") as file:
+            total.update(f"{path.relative_to(folder)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()[:16]
 
 
 class UnreadableInput(ValueError):
@@ -136,66 +174,6 @@ def _windows(records: Iterator[object]) -> Iterator[list[object]]:
             window = []
     if window:
         yield window
-
-
-_encode = json.JSONEncoder(ensure_ascii=False).encode
-
-
-class _sink:
-    """Where results go: standard output, a JSON Lines file, or a Parquet file, which is made of a JSON Lines file. A file appears when it is whole."""
-
-    def __init__(self, path: str | None):
-        self.path = Path(path) if path else None
-
-    def __enter__(self):
-        if self.path is None:
-            sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal's own encoding
-            return lambda answer: sys.stdout.write(_encode(answer) + "\n")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.temporary = self.path.with_name(f".tmp-{self.path.name}-{os.getpid()}")
-        self.file = open(self.temporary, "wb")
-        return lambda answer: self.file.write(_encode(answer).encode() + b"\n")
-
-    def __exit__(self, kind: object, *error: object) -> None:
-        if self.path is None:
-            return
-        columns = self.temporary.with_name(f"{self.temporary.name}.columns")
-        try:
-            with self.file:
-                self.file.flush()
-                os.fsync(self.file.fileno())
-            if kind is None and self.path.suffix == ".parquet":
-                try:
-                    _to_parquet(self.temporary, columns)
-                except OSError:
-                    kept = self.path.with_suffix(".jsonl")
-                    os.replace(self.temporary, kept)
-                    sys.stderr.write(f"the answers are kept as JSON Lines in {kept}\n")
-                    raise
-                os.replace(columns, self.path)
-            elif kind is None:
-                os.replace(self.temporary, self.path)
-        finally:
-            self.temporary.unlink(missing_ok=True)
-            columns.unlink(missing_ok=True)
-
-
-def _to_parquet(lines: Path, columns: Path) -> None:
-    """Results as columns: every field that one of them has. In a stream, so that a large file fits."""
-    import polars as pl
-
-    if lines.stat().st_size:
-        frame = pl.scan_ndjson(glob.escape(str(lines)), infer_schema_length=None)
-    else:
-        frame = pl.LazyFrame(schema={"id": pl.String, "task": pl.String})
-    try:
-        with open(columns, "wb") as file:
-            frame.sink_parquet(file)
-            file.flush()
-            os.fsync(file.fileno())
-    except pl.exceptions.PolarsError as error:  # which is how a full disk is told, too
-        full = "os error 28" in str(error) or "No space left" in str(error)
-        raise OSError(errno.ENOSPC if full else errno.EIO, f"the results cannot be written as Parquet ({error})", str(columns)) from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ import pytest
 
 from llmrec import generate
 from llmrec.recommender import Recommender, save_recommender
+from llmrec.results import ResultFile
 
 IDS = [f"i{n}" for n in range(12)]
 FOLDERS = {}
@@ -104,7 +105,7 @@ def test_parquet_in_and_out_is_json_lines_in_and_out(model, answer, tmp_path):
     pl.DataFrame(asked, infer_schema_length=None).write_parquet(tmp_path / "requests.parquet")
     assert generate.main([str(model), "--input", str(tmp_path / "requests.parquet"), "--output", str(tmp_path / "out" / "results.parquet")]) == 0
     frame = pl.read_parquet(tmp_path / "out" / "results.parquet")
-    assert frame["id"].to_list() == list("abcdefg") and [path.name for path in (tmp_path / "out").iterdir()] == ["results.parquet"]
+    assert frame["id"].to_list() == list("abcdefg") and sorted(path.name for path in (tmp_path / "out").iterdir()) == [".key-results.parquet.json", "results.parquet"]
     for row, expected in zip(frame.iter_rows(named=True), answer(asked), strict=True):
         got = {name: value for name, value in row.items() if value is not None}
         if "distribution" in got:
@@ -247,7 +248,7 @@ def test_the_edges_of_a_request(answer):
 
 @semantic
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
-def test_a_crash_leaves_the_old_file_and_no_half_one(model, tmp_path, monkeypatch, suffix):
+def test_a_crash_leaves_the_old_file_and_the_same_command_goes_on(model, tmp_path, monkeypatch, capsys, suffix):
     monkeypatch.setattr(generate, "WINDOW", 3)
     (tmp_path / "in.jsonl").write_text(lines(requests(9)))
     (tmp_path / "out").mkdir()
@@ -264,7 +265,28 @@ def test_a_crash_leaves_the_old_file_and_no_half_one(model, tmp_path, monkeypatc
     monkeypatch.setattr(Recommender, "predict", failing)
     with pytest.raises(KeyboardInterrupt):
         generate.main([str(model), "--input", str(tmp_path / "in.jsonl"), "--output", str(target)])
-    assert target.read_text() == "old" and [path.name for path in (tmp_path / "out").iterdir()] == [target.name]
+    assert target.read_text() == "old"
+    monkeypatch.setattr(Recommender, "predict", predict)
+    assert generate.main([str(model), "--input", str(tmp_path / "in.jsonl"), "--output", str(target)]) == 0
+    assert "going on behind the 6 rows" in capsys.readouterr().err
+    assert generate.main([str(model), "--input", str(tmp_path / "in.jsonl"), "--output", str(whole := tmp_path / f"whole.{suffix}")]) == 0
+    assert target.read_bytes() == whole.read_bytes()
+
+
+@semantic
+def test_rows_of_another_model_are_not_gone_on_from(model, tmp_path, monkeypatch, capsys):
+    (tmp_path / "in.jsonl").write_text(lines(requests(6)))
+    asked = [str(model), "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.jsonl")]
+    with ResultFile(tmp_path / "out.jsonl", generate._key(generate._parser().parse_args(asked))) as results:
+        assert generate.main(asked) == 2 and "another process is writing" in capsys.readouterr().err
+    (tmp_path / "out.jsonl").unlink()
+    (tmp_path / ".part-out.jsonl").write_text('{"id": "r0"}\n')
+    other = shutil.copytree(model, tmp_path / "other")
+    about = json.loads((other / "recommender.json").read_text())
+    (other / "recommender.json").write_text(json.dumps({**about, "seed": 7}))
+    assert generate.main([str(other), *asked[1:]]) == 4
+    assert "rows of another run (model:" in capsys.readouterr().err and (tmp_path / ".part-out.jsonl").read_text() == '{"id": "r0"}\n'
+    assert generate.main([*asked, "--beams", "3"]) == 4 and "beams: 20 -> 3" in capsys.readouterr().err
 
 
 @semantic
@@ -276,7 +298,7 @@ def test_a_full_disk_ends_with_its_own_code_and_no_half_file(model, tmp_path, mo
     monkeypatch.setattr(generate.os, "fsync", full)
     (tmp_path / "in.jsonl").write_text(lines(requests(3)))
     assert generate.main([str(model), "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out" / f"r.{suffix}")]) == 5
-    assert not list((tmp_path / "out").iterdir()) and "No space left" in capsys.readouterr().err
+    assert not (tmp_path / "out" / f"r.{suffix}").exists() and "No space left" in capsys.readouterr().err
 
 
 @semantic
@@ -287,8 +309,8 @@ def test_answers_that_cannot_become_parquet_are_kept_as_lines(model, tmp_path, m
     monkeypatch.setattr(pl.LazyFrame, "sink_parquet", full)
     (tmp_path / "in.jsonl").write_text(lines(requests(3)))
     assert generate.main([str(model), "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out" / "r.parquet")]) == 5
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["r.jsonl"] and len((tmp_path / "out" / "r.jsonl").read_text().splitlines()) == 3
-    assert "r.jsonl" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "r.parquet").exists() and len((tmp_path / "out" / ".part-r.parquet").read_text().splitlines()) == 3
+    assert ".part-r.parquet" in capsys.readouterr().err
 
 
 @semantic
@@ -296,7 +318,7 @@ def test_an_output_may_be_called_like_a_pattern(model, tmp_path):
     (tmp_path / "in.jsonl").write_text(lines(requests(3)))
     target = tmp_path / "out[1]*" / "r?.parquet"
     assert generate.main([str(model), "--input", str(tmp_path / "in.jsonl"), "--output", str(target)]) == 0
-    assert len(pl.read_parquet(target, glob=False)) == 3 and [path.name for path in target.parent.iterdir()] == [target.name]
+    assert len(pl.read_parquet(target, glob=False)) == 3 and sorted(path.name for path in target.parent.iterdir()) == [f".key-{target.name}.json", target.name]
 
 
 def test_flags_that_do_not_fit_end_before_anything_is_loaded(tmp_path, capsys):
