@@ -1,0 +1,80 @@
+"""What stays where it belongs: who somebody is never enters a prompt, what logs say holds nothing of the data, and a full run talks to nobody."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from llmrec.assets import folder_of
+from llmrec.recommender import load_task_templates
+from llmrec.tasks import TASKS
+from llmrec.timelines import Timelines
+
+ROOT = Path(__file__).parents[1]
+WHO = "Xanthippe"
+SAID = "Quibbleworth"
+ALONE = ["unshare", "-rn"] if shutil.which("unshare") and subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode == 0 else []
+"""In a network of its own, without any other machine in it."""
+
+
+@pytest.fixture
+def named(toy_corpus):
+    """The toy corpus with names and mail addresses as user ids, and a word of their own in every review."""
+    frame = toy_corpus.interactions.frame.with_columns(user_id=pl.concat_str(pl.lit(f"{WHO}."), "user_id", pl.lit("@example.com")), review=pl.concat_str("review", pl.lit(f" Says {SAID}.")))
+    return replace(toy_corpus, interactions=replace(toy_corpus.interactions, frame=frame.sort("user_id", "position")))
+
+
+@pytest.mark.parametrize("scheme", ["atomic", "title"])
+def test_nobodys_id_stands_in_a_prompt(named, parts_of, scheme):
+    parts = parts_of(scheme, named)
+    timelines, decode = Timelines.of(named), parts.composer.vocabulary.tokenizer.decode
+    composed = 0
+    for name, task in TASKS.items():
+        if task.reason_absent(named) is not None:
+            continue
+        bound = task.bind(timelines, seed=0)
+        for template in load_task_templates(folder_of("prompts"), name):
+            for unit in range(bound.num_units if hasattr(bound, "num_units") else 12):
+                example = bound.example(unit, parts.composer, template, np.random.default_rng(unit))
+                for strand in () if example is None else (example.trunk, *example.branches):
+                    text = decode([token for token in strand.tokens if token < parts.composer.vocabulary.size], skip_special_tokens=False)
+                    assert WHO.lower() not in text.lower() and "example.com" not in text
+                    composed += 1
+            for question in bound.held_out("test"):
+                text = decode([token for token in parts.composer.question(template, question.request) if token < parts.composer.vocabulary.size], skip_special_tokens=False)
+                assert WHO.lower() not in text.lower() and "example.com" not in text
+                composed += 1
+    assert composed > 1000
+
+
+@pytest.mark.slow
+def test_a_full_run_says_nothing_of_the_data_and_talks_to_nobody(named, tmp_path):
+    log = named.interactions.frame.select("user_id", "item_id", pl.col("timestamp").cast(pl.Int64), "rating", "review")
+    log.write_csv(tmp_path / "log.csv")
+    titles = [f"{title} {SAID}" for title in named.catalog.titles]
+    pl.DataFrame({"item_id": [f"{SAID}{item}" for item in named.catalog.item_ids], "title": titles, "genres": ["Drama"] * len(titles)}).write_csv(tmp_path / "items.csv")
+    log.with_columns(item_id=pl.concat_str(pl.lit(SAID), "item_id")).write_csv(tmp_path / "log.csv")
+    (tmp_path / "asked.jsonl").write_text(f'{{"id": "1", "user_id": "{WHO}", "history": ["{SAID}i1", "{SAID}gone"], "k": 3}}\n{{"task": "search", "query": "{SAID}"}}\n{{"task": "nonsense {SAID}"}}\nno json {SAID}\n')
+    fast = ["--config", "tiny", f"data.corpus={tmp_path / 'corpus'}", "precision=fp32", "threads=1", "model.width=32", "model.mlp_width=64", "expectations=true", "memory=true"]
+    commands = [
+        ["llmrec.prepare", "table", "--interactions", tmp_path / "log.csv", "--items", tmp_path / "items.csv", "--out", tmp_path / "corpus", "--like", "4"],
+        ["train.pretrain", *fast, f"output={tmp_path / 'base'}", "pretrain.max_steps=4"],
+        ["train.finetune", *fast, f"model.base={tmp_path / 'base'}", f"output={tmp_path / 'model'}", "finetune.max_steps=4"],
+        ["llmrec.generate", tmp_path / "model", "--input", tmp_path / "asked.jsonl", "--output", tmp_path / "answers.jsonl"],
+        ["eval.run", "standard", "--model", tmp_path / "model", "--out", tmp_path / "report", f"data.corpus={tmp_path / 'corpus'}", "resamples=20", "baselines=most_popular,item_knn,user_item_bias"],
+    ]
+    for command in commands:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "0", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([*ALONE, sys.executable, "-m", *map(str, command)], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300, check=False)
+        assert done.returncode == 0, f"{command[0]}: {done.stderr[-2000:]}"
+        for marker in (WHO, SAID):
+            assert marker not in done.stderr, f"{command[0]} says {marker}: {done.stderr}"
+    told = [tmp_path / "model" / name for name in ("README.md", "recommender.json", "log.jsonl", "train_config.yaml")] + [path for path in (tmp_path / "model" / "tensorboard").rglob("*") if path.is_file()]
+    for path in told:
+        assert path.is_file() and not any(marker.encode() in path.read_bytes() for marker in (WHO, SAID)), path.name
