@@ -163,6 +163,8 @@ class Settings(Section):
     """Whether answers of rating and yes/no questions are weighed against what others' ratings let expect (biases, item neighbours and matrix factors, fitted on train; weights on valid)."""
     memory: bool = False
     """Whether item answers are mixed with what stood beside the history's items in train (item-based neighbours; the share of each task is fitted on valid). Atomic codes only."""
+    lexical: bool = False
+    """Whether answers to searches are weighed with how well an item's own words fit the query (BM25; the weight is fitted on valid). Atomic codes only."""
     tasks: Shares | None = None
     """Shares of the tasks in finetune; in short for finetune.tasks."""
     model: ModelSettings = ModelSettings()

@@ -9,12 +9,12 @@ import scipy.sparse as sp
 
 from llmrec.exam import Exam
 from llmrec.interactions import Event
-from llmrec.memory import Memory, mixed
+from llmrec.memory import SHARES, Memory, mixed
 from llmrec.predictions import HeldOut, Prediction, Request
 from llmrec.recommender import Recommender
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
-from train.calibrate import calibrated, fitted_share
+from train.calibrate import best_setting, calibrated
 
 ROWS = {"a": 0, "b": 1, "c": 2}
 
@@ -74,7 +74,7 @@ def test_the_smallest_of_the_best_shares_is_taken():
             return [Prediction(id=request.id, item_ids=["x"] * place + ["target"], scores=[0.0] * (place + 1)) for request in requests]
 
     exam = Exam("next_item", "items", (HeldOut(Request(id="q"), "target"),))
-    assert fitted_share(Model(), exam) == 0.5
+    assert best_setting(Model(), exam, "shares", SHARES) == 0.5
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)

@@ -6,6 +6,7 @@ Separate from `setup`, which trains and publishes: this asks a model as any call
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from llmrec.answers import RATING
 from llmrec.calibration import fit_blend, fit_temperature
 from llmrec.exam import ASKED_AT_ONCE, Exam
 from llmrec.interactions import VALID
+from llmrec.lexical import WEIGHTS
 from llmrec.memory import SHARES
 from llmrec.recommender import Recommender
 from llmrec.tasks import TASKS, Task
@@ -22,21 +24,27 @@ from llmrec.timelines import Timelines
 log = logging.getLogger(__name__)
 
 USERS_FOR_SHARES = 2_000
-"""Users on whose valid questions a share of the memory is fitted: each is asked ten times."""
+"""Users on whose valid questions a share of the memory or a weight of words is fitted: each is asked ten times."""
 
 
-def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int) -> dict[str, dict[str, object]]:
-    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations, else the `temperatures`; for each item task the `shares` of the memory.
+def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False) -> dict[str, dict[str, object]]:
+    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations, else the `temperatures`; for each item task the `shares` of the memory and, where it has a query and `lexical` says so, the weight of the items' own words.
 
     Ratings have no temperature: it would move their mean, by which they were trained and the step was chosen.
     """
-    found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}, "shares": {}}
+    found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}, "shares": {}, "lexical": {}}
     for name in recommender.tasks:
         family = TASKS[name].family
-        if family == "items" and recommender.memory is not None:
-            exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_SHARES))
-            if exam is not None:
-                found["shares"][name] = fitted_share(recommender, exam)
+        if family == "items":
+            worded = lexical and "query" in TASKS[name].required
+            exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_SHARES)) if worded or recommender.memory is not None else None
+            if exam is not None and worded:
+                found["lexical"][name] = best_setting(recommender, exam, "lexical", WEIGHTS)
+                log.info("%s: the words of items have a weight of %.1f, fitted on %d valid answers", name, found["lexical"][name], len(exam.held_out))
+            if exam is not None and recommender.memory is not None:
+                recommender.lexical = {**found["lexical"]}
+                found["shares"][name] = best_setting(recommender, exam, "shares", SHARES)
+                recommender.lexical = {}
                 log.info("%s: the memory has a share of %.1f, fitted on %d valid answers", name, found["shares"][name], len(exam.held_out))
             continue
         exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if family == "binary" or family == "rating" and recommender.expectations is not None else None
@@ -63,20 +71,20 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
     return found
 
 
-def fitted_share(recommender: Recommender, exam: Exam) -> float:
-    """The share of the memory with the best ndcg@10 on these questions, seen items left out; the smallest of equals."""
+def best_setting(recommender: Recommender, exam: Exam, name: str, values: Sequence[float]) -> float:
+    """Of `values` the one with the best ndcg@10 on these questions, seen items left out, the first of equals. name: the recommender's mapping from task to value ("shares", "lexical"), which is empty afterwards."""
     requests = [replace(example.request, exclude_seen=not exam.candidates, k=10) for example in exam.held_out]
     best = (-1.0, 0.0)
-    for share in SHARES:
-        recommender.shares = {exam.task: share}
+    for value in values:
+        setattr(recommender, name, {exam.task: value})
         gained = 0.0
         for start in range(0, len(requests), ASKED_AT_ONCE):
             for prediction, example in zip(recommender.predict(requests[start : start + ASKED_AT_ONCE]), exam.held_out[start : start + ASKED_AT_ONCE]):
                 if prediction.item_ids is not None and example.target in prediction.item_ids:
                     gained += 1 / np.log2(2 + list(prediction.item_ids).index(example.target))
         if gained > best[0] + 1e-9:
-            best = (gained, share)
-    recommender.shares = {}
+            best = (gained, value)
+    setattr(recommender, name, {})
     return best[1]
 
 

@@ -100,8 +100,9 @@ def run(
     if settings.data.fraction < 1 and (settings.expectations or settings.memory or settings.content.collaborative):
         raise ValueError(f"data.fraction={settings.data.fraction} learns from a part of the users, but expectations, memory and content.collaborative are made of all: switch them off, or set data.fraction=1")
     expectations = Expectations.of(timelines, seed=settings.seed) if settings.expectations else None
-    if settings.memory and index.codes.shape[1] > 1:
-        raise ValueError(f"memory=true needs an answer of one token for each item: set index=atomic, or memory=false with index={settings.index}")
+    for name in ("memory", "lexical"):
+        if getattr(settings, name) and index.codes.shape[1] > 1:
+            raise ValueError(f"{name}=true needs an answer of one token for each item: set index=atomic, or {name}=false with index={settings.index}")
     memory = Memory.of(timelines, seed=settings.seed) if settings.memory else None
     composer = Composer(
         vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens),
@@ -129,7 +130,7 @@ def run(
         card["valid"] = progress.best_figures
         card["valid_part"] = VALID if validation is not None else None
         card["steps"], card["best_step"] = progress.step, progress.best_step
-        card.update(calibrated(Recommender(model.eval(), composer, answers, expectations=expectations, memory=memory), timelines, settings.seed, limit=phase.validation.limit))
+        card.update(calibrated(Recommender(model.eval(), composer, answers, expectations=expectations, memory=memory), timelines, settings.seed, limit=phase.validation.limit, lexical=settings.lexical))
         with publish(settings.output, overwrite=settings.overwrite, hashes=True) as folder:
             save_recommender(
                 folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder, expectations=expectations,

@@ -63,6 +63,20 @@ def bm25_weights(documents: Sequence[Sequence[str]]) -> tuple[dict[str, int], sp
     return terms, sp.coo_array((values, (rows, columns)), shape=(len(terms), len(documents))).tocsr()
 
 
+class TextIndex:
+    """The words of a catalogue's items, ready to be asked: title, then the values of every attribute, as `bm25_weights` weighs them."""
+
+    def __init__(self, catalog: Catalog):
+        self._terms, self._weights = bm25_weights([words(text) for text in item_texts(catalog)])
+
+    def __call__(self, queries: Sequence[str]) -> np.ndarray:
+        """(queries, items) float64: BM25; 0 for items that hold no word of the query."""
+        found = [(row, self._terms[word]) for row, query in enumerate(queries) for word in words(query) if word in self._terms]
+        rows, columns = np.array(found, dtype=np.int64).reshape(-1, 2).T
+        asked = sp.coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(queries), len(self._terms))).tocsr()
+        return (asked @ self._weights).toarray()
+
+
 class BM25(CatalogModel):
     """Scores items by BM25 of the query over title and attributes, without stemming or stop words. Items that hold no word of the query score 0, the popular first."""
 
@@ -70,13 +84,10 @@ class BM25(CatalogModel):
     tasks = ("search",)
 
     def _learn(self, timelines: Timelines) -> None:
-        self._terms, self._weights = bm25_weights([words(text) for text in item_texts(self.catalog)])
+        self._texts = TextIndex(self.catalog)
 
     def score(self, requests: Sequence[Request], histories: Histories) -> np.ndarray:
-        found = [(row, self._terms[word]) for row, request in enumerate(requests) for word in words(request.query) if word in self._terms]
-        rows, columns = np.array(found, dtype=np.int64).reshape(-1, 2).T
-        queries = sp.coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(requests), len(self._terms))).tocsr()
-        return (queries @ self._weights).toarray()
+        return self._texts([request.query for request in requests])
 
 
 class BM25Popular(BM25):

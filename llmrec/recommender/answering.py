@@ -9,6 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from llmrec.answers import ITEMS, RATING, TEXT
+from llmrec.baselines.search import TextIndex
 from llmrec.calibration import blended, tempered
 from llmrec.composer import MAX_ANSWER_TOKENS, Composer
 from llmrec.decoding.allowed import Allowed
@@ -27,6 +29,7 @@ from llmrec.decoding.writing import write
 from llmrec.expectations import Expectations
 from llmrec.grounding import Claim, Grounding, Speller
 from llmrec.interactions import Catalog, Event
+from llmrec.lexical import pooled
 from llmrec.memory import Memory, mixed
 from llmrec.model import LanguageModel
 from llmrec.predictions import Item, Prediction, Request
@@ -69,7 +72,7 @@ class Recommender:
     """
 
     def __init__(self, model: LanguageModel, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], *, expectations: Expectations | None = None, grounding: Grounding | None = None, memory: Memory | None = None, card: Mapping[str, object] | None = None, wording: str = "seen", batch_tokens: int = 16_384):
-        """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities), `blends` (task -> weights of its answer and of the expectations) and `shares` (task -> of the memory) are used.
+        """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities), `blends` (task -> weights of its answer and of the expectations) and `shares` (task -> of the memory) and `lexical` (task -> weight of the words an item shares with a query) are used.
         wording: "seen" or "unseen": which wordings prompts are written in (the first of the request's language).   batch_tokens: prompt tokens read at once.
         """
         if wording not in ("seen", "unseen"):
@@ -81,6 +84,7 @@ class Recommender:
         self.temperatures: dict[str, float] = dict(self.card.get("temperatures") or {})
         self.shares: dict[str, float] = dict(self.card.get("shares") or {}) if memory is not None else {}
         self.blends: dict[str, list[float]] = dict(self.card.get("blends") or {}) if expectations is not None else {}
+        self.lexical: dict[str, float] = dict(self.card.get("lexical") or {})
         self.catalog = composer.catalog
         self.tasks = list(self.templates)
         self.titles = {item_id: title or "untitled" for item_id, title in zip(self.catalog.item_ids, self.catalog.titles)}
@@ -234,7 +238,7 @@ class Recommender:
             return self._closed([query.request for query in batch], space_name, probabilities / probabilities.sum(axis=1, keepdims=True))
         allowed = self._allowed([query.request for query in batch])
         if mode == "exact":
-            scores = self._remembering([query.request for query in batch], exact(reading, space.trie, space_name, allowed=allowed))
+            scores = self._remembering([query.request for query in batch], self._worded([query.request for query in batch], reading, allowed))
             best = [_best(row, query.request.k) for query, row in zip(batch, scores)]
             return [self._listed(query.request.k, rows, row[rows]) for query, rows, row in zip(batch, best, scores)]
         if mode == "rank":
@@ -255,6 +259,23 @@ class Recommender:
         if self._speller is None:
             self._speller = Speller(self.composer.vocabulary, self.grounding.features)
         return Claim(self._speller, frozenset(self.grounding.features) - self.grounding.of_item(self.catalog.rows[request.item_id]))
+
+    @cached_property
+    def texts(self) -> TextIndex:
+        """The words of the catalogue's items."""
+        return TextIndex(self.catalog)
+
+    def _worded(self, requests: Sequence[Request], reading: Reading, allowed: Allowed | None) -> np.ndarray:
+        """(requests, items): log-probabilities of all items, -inf where one is not allowed; pooled with what the words of a query say, for tasks that weigh them."""
+        trie = self.composer.spaces[ITEMS].trie
+        weights = np.array([self.lexical.get(request.task, 0.0) if request.query else 0.0 for request in requests])
+        if not weights.any():
+            return exact(reading, trie, ITEMS, allowed=allowed)
+        scores = exact(reading, trie, ITEMS)  # of the whole catalogue: what is left out changes no score
+        for weight in np.unique(weights[weights > 0]):
+            own = weights == weight
+            scores[own] = pooled(scores[own], self.texts([request.query for request, chosen in zip(requests, own) if chosen]), float(weight))
+        return scores if allowed is None else np.where(allowed.dense(len(self.catalog)), scores, -np.inf)
 
     def _remembering(self, requests: Sequence[Request], scores: np.ndarray) -> np.ndarray:
         """(requests, items): the scores, mixed with the memory for tasks that have a share of it."""
