@@ -1,4 +1,4 @@
-# make demo: the whole path on the built-in data, in minutes.   make test: the tests.   Both make .venv first.
+# make demo: the whole path on the built-in data, in minutes.   make test: the tests.   make test-nightly: the same faults many times, and broken copies that tests must notice.   All make .venv first.
 SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY := passive
 export TOKENIZERS_PARALLELISM := false
 DEMO := runs/demo
 
-.PHONY: demo test clean
+.PHONY: demo test test-nightly clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q
+
+test-nightly: $(VENV)/installed
+	OMP_NUM_THREADS=1 LLMREC_FUZZ_ROUNDS=2000 LLMREC_KILLS=300 $(RUN) -m pytest -q -m "nightly or not nightly" tests/test_mutants.py tests/test_fuzzed_files.py tests/test_results.py tests/test_bad_input.py tests/test_evil_files.py
 
 clean:
 	rm -rf $(VENV) runs corpora build *.egg-info
