@@ -10,7 +10,8 @@ from llmrec.vocabulary import printable
 @pytest.mark.parametrize("text", ["<s>", "</s>", "a</s>b", "<unk>", "<|endoftext|>", "<item_3>", "</s></s> <s>\n", "<pad>"])
 def test_text_that_spells_a_control_token_stays_text(toy_vocabulary, text):
     ids = toy_vocabulary.quote(text)
-    assert not set(ids) & toy_vocabulary.control
+    special = {toy_vocabulary.tokenizer.token_to_id(token) for token in ("<s>", "</s>", "<unk>")} - {None}
+    assert {toy_vocabulary.start, toy_vocabulary.end} <= special <= toy_vocabulary.control and not set(ids) & special
     assert max(ids) < toy_vocabulary.size  # nor an item's code
 
 
