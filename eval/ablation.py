@@ -3,7 +3,7 @@
     python -m eval.ablation --config ml-100k --phase pretrain --variants balances --out docs/balances data.corpus=corpora/ml-100k
     python -m eval.ablation --config amazon-beauty --phase pretrain --variants signals --seeds 0 1 2 --out docs/signals data.corpus=corpora/beauty
 
---variants names a file of eval/variants, or the path of one: a mapping from a variant's name to its settings. The first is what the others are measured against.
+--variants names a file of eval/variants, or the path of one: a mapping from a variant's name to its settings. Times are told against the first's.
 Finished models are asked, so that what stands behind a training (memory, expectations) counts; on valid, unless --part says test. Trainings that stand in --work already, with the same settings, are not repeated.
 Writes OUT.json and OUT.md, and prints the table. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
 """
@@ -94,7 +94,7 @@ def variants_table(record: Mapping) -> str:
     by_name: dict[str, list[Mapping]] = {}
     for row in record["rows"]:
         by_name.setdefault(row["variant"], []).append(row)
-    metrics = list(record["rows"][0]["figures"])
+    metrics = list(dict.fromkeys(metric for row in record["rows"] for metric in row["figures"]))
     first = _mean(by_name[record["rows"][0]["variant"]], "seconds")
     lines = [f"| variant | {' | '.join(metrics)} | time |", "|---" * (len(metrics) + 2) + "|"]
     for name, rows in by_name.items():

@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         changes = [f"model.width={width}", f"model.mlp_width={model.mlp_width * width // model.width}", f"model.heads={max(1, width // head) if width % max(1, width // head) == 0 else 1}"]
         for fraction in options.fractions:
             output = options.work / f"{width}-{fraction:g}"
-            code, row = train_once("pretrain", options.config, [*options.settings, *changes, f"data.fraction={fraction}"], output)
+            code, row = train_once("pretrain", options.config, [*options.settings, *changes, f"data.fraction={fraction}"], output, model=False)
             shutil.rmtree(output, ignore_errors=True)  # its figures are kept
             if code:
                 print(f"eval.scaling: the training of width {width} on {fraction:g} of the users ended with {code}; see {options.work}", file=sys.stderr)

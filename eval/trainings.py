@@ -14,13 +14,13 @@ from pathlib import Path
 from llmrec.launch import run_training
 
 
-def train_once(phase: str, config: str | None, settings: Sequence[str], output: Path) -> tuple[int, dict[str, object]]:
+def train_once(phase: str, config: str | None, settings: Sequence[str], output: Path, *, model: bool = True) -> tuple[int, dict[str, object]]:
     """Trains a model at `output`, unless the same training has stood there: its exit status, and `valid` (figures of its best step), `parameters` and `seconds` ({} where it failed).
 
-    What it says goes to OUTPUT.log, what it was told and the record to OUTPUT.json. A model that is removed afterwards is not trained again for its record.
+    What it says goes to OUTPUT.log, what it was told and the record to OUTPUT.json. model: whether the model itself is needed, too, and trained again where it is gone; False: its record is enough.
     """
     kept, told = output.with_name(f"{output.name}.json"), [phase, config, *settings]
-    if kept.is_file() and (record := json.loads(kept.read_text(encoding="utf-8"))).pop("told", None) == told:
+    if kept.is_file() and (output.is_dir() or not model) and (record := json.loads(kept.read_text(encoding="utf-8"))).pop("told", None) == told:
         return 0, record
     output.parent.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()

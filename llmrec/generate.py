@@ -112,8 +112,10 @@ def _key(options: argparse.Namespace) -> dict[str, object] | None:
 
 def _fingerprint(folder: Path) -> str:
     """What a model folder's answers follow from, as one hash: names and bytes of its files, but those that merely tell."""
+    from llmrec.recommender.folder import FREE
+
     total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".safetensors", ".json", ".parquet", ".yaml", ".model")):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] not in (*FREE, "files.json")):
         with open(path, "rb") as file:
             total.update(f"{path.relative_to(folder)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return total.hexdigest()[:16]

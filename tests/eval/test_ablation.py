@@ -38,6 +38,8 @@ def test_the_table_has_means_and_spreads():
         for name, seed, seconds, figure in [("plain", 0, 10, 0.1), ("plain", 1, 30, 0.2), ("more", 0, 50, 0.3), ("more", 1, 50, 0.3)]
     ]
     table = variants_table({"rows": rows, "part": "valid", "limit": 0, "data_hash": "abc"})
+    rows.append({"variant": "rated", "seed": 0, "seconds": 20, "figures": {"rating/mae": 0.5}})  # of a task that the first lacks
+    assert "| rated |  |  | 0.5000 | 1.00 |" in variants_table({"rows": rows, "part": "valid", "limit": 0, "data_hash": "abc"})
     assert "| plain | 0.1500 ±0.0707 |  | 1.00 |" in table and "| more | 0.3000 ±0.0000 |  | 2.50 |" in table and "Part valid, all users, 2 seeds; data abc." in table
 
 
