@@ -40,7 +40,9 @@ from llmrec.recommender import Recommender, vocabulary_of
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
 from train.checkpoint import Checkpoints
-from train.loop import LOG_STEPS, Validation, own_cores, start, train
+from train.loop import LOG_STEPS, Validation, train
+from train.processes import own_cores, start
+from train.stopping import Stop
 from train.setup import bare, templates_of
 
 WINDOW = 50
@@ -191,7 +193,7 @@ def overheads(stage: Stage, device: str, rounds: int) -> None:
             settings = settings_of(folder)
             accelerator = start(settings)
             logging.disable()
-            train(accelerator, stage.objective(stage.model()), mixture, settings.pretrain, settings, validation=None, checkpoints=Checkpoints(Path(folder) / "c", {}), scratch=Path(folder))
+            train(accelerator, stage.objective(stage.model()), mixture, settings.pretrain, settings, validation=None, checkpoints=Checkpoints(Path(folder) / "c", {}), scratch=Path(folder), stop=Stop())
             (line,) = (Path(folder) / "log.jsonl").read_text().splitlines()
             return LOG_STEPS / json.loads(line)["steps_per_second"]
 

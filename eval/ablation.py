@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from llmrec.launch import USAGE
+from llmrec.exits import USAGE
 
 from .trainings import train_once
 

@@ -14,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-from llmrec.launch import USAGE
+from llmrec.exits import USAGE
 
 from .trainings import train_once
 

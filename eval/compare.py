@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
 
     # After the arguments are read: --help must answer without polars.
-    from llmrec.launch import DATA, USAGE
+    from llmrec.exits import DATA, USAGE
 
     from .results import Result, results, write_page
     from .suite import Suite

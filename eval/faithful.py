@@ -15,7 +15,7 @@ import json
 import sys
 from pathlib import Path
 
-from llmrec.launch import DATA, MODEL, USAGE
+from llmrec.exits import DATA, MODEL, USAGE
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -33,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     from llmrec.audit.models import ModelFolder, audit_model, model_hash
     from llmrec.baselines import BASELINES
     from llmrec.interactions import Corpus
-    from llmrec.launch import DATA, MODEL, USAGE, collect_seldom
+    from llmrec.exits import DATA, MODEL, USAGE
+    from llmrec.launch import collect_seldom
     from llmrec.recommender import Recommender
     from llmrec.report import print_table, read_training_logs, versions, write_report
     from llmrec.timelines import Timelines

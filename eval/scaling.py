@@ -16,7 +16,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from llmrec.launch import USAGE
+from llmrec.exits import USAGE
 
 from .trainings import train_once
 

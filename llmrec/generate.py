@@ -11,7 +11,6 @@ An output appears when it is whole; the same command goes on behind the rows tha
 from __future__ import annotations
 
 import argparse
-import errno
 import hashlib
 import json
 import os
@@ -39,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.input and (options.prompt is not None or options.task is not None):
         parser.error("--input brings its own requests; leave out --prompt and --task")
     # Heavy imports after the arguments: `--help` and usage errors answer at once.
+    from llmrec.exits import DATA, DISK, MEMORY, MODEL, USAGE, disk_failed, out_of_memory
     from llmrec.launch import collect_seldom
     from llmrec.predictions import Prediction, Request
     from llmrec.recommender import Recommender
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         recommender = Recommender.from_pretrained(options.model, device=options.device)
     except (OSError, ValueError, KeyError) as error:
         sys.stderr.write(f"error: {error.args[0] if isinstance(error, KeyError) else error}\n")
-        return 2 if isinstance(error, FileNotFoundError) else 4
+        return USAGE if isinstance(error, FileNotFoundError) else MODEL
 
     collect_seldom()
 
@@ -91,13 +91,15 @@ def main(argv: list[str] | None = None) -> int:
                 results.keep()
     except UnreadableInput as error:
         sys.stderr.write(f"error: {error}\n")
-        return 3
+        return DATA
     except OtherRun as error:
         sys.stderr.write(f"error: {error}\n")
-        return 4
-    except OSError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 5 if error.errno == errno.ENOSPC else 2
+        return MODEL
+    except (OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not out_of_memory(error):
+            raise
+        sys.stderr.write(f"error: {error or 'out of memory'}\n")
+        return DISK if disk_failed(error) else MEMORY if out_of_memory(error) else USAGE
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What commands share before heavy imports: the arguments of training, trainings in processes of their own, how errors end, and how seldom garbage is looked for.
+"""What commands share before heavy imports: the arguments of training, trainings in processes of their own, errors as sentences, and how seldom garbage is looked for.
 
 Separate from what is launched, so that `--help` answers without torch.
 """
@@ -6,7 +6,6 @@ Separate from what is launched, so that `--help` answers without torch.
 from __future__ import annotations
 
 import argparse
-import errno
 import functools
 import gc
 import importlib.util
@@ -17,18 +16,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from llmrec.config import Settings, load_settings
-
-USAGE, DATA, MODEL, DISK, MEMORY, NUMERIC = 2, 3, 4, 5, 6, 7
-"""Exit codes: usage or environment, bad data, bad model or checkpoint, disk, memory, numbers that are not finite."""
-STOPPED = 143
-"""Exit code of a training that was asked to end and saved: the same command goes on with it."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that a run cannot go on from."""
+from llmrec.exits import USAGE, exit_code
 
 
 def arguments(command: str, doc: str, argv: list[str] | None) -> Settings:
@@ -72,23 +61,11 @@ def guarded(main: Callable[..., None]) -> Callable[..., int]:
         try:
             main(argv)
             return 0
-        except (FileExistsError, FileNotFoundError, KeyError, ValueError, OSError, MemoryError, FloatingPointError, SafetensorError) as error:
-            if os.environ.get("LLMREC_DEBUG"):
+        except Exception as error:
+            code = exit_code(error)
+            if os.environ.get("LLMREC_DEBUG") or code == 1:
                 raise
             sys.stderr.write(f"error: {error.args[0] if isinstance(error, KeyError) and error.args else error}\n")
-            return _code(error)
+            return code
 
     return run
-
-
-def _code(error: BaseException) -> int:
-    # safetensors writes its files itself, and reports a full disk in words alone.
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC or isinstance(error, SafetensorError) and "os error 28" in str(error):
-        return DISK
-    if isinstance(error, (CheckpointError, SafetensorError)):
-        return MODEL
-    if isinstance(error, FloatingPointError):
-        return NUMERIC
-    if isinstance(error, MemoryError):
-        return MEMORY
-    return USAGE if isinstance(error, (FileExistsError, FileNotFoundError, KeyError)) else DATA

@@ -10,7 +10,6 @@ Talk goes to standard error, the report as one JSON object to standard output. E
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import sys
 import tempfile
@@ -19,9 +18,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-DONE, USAGE, BAD_DATA, DISK, INTERRUPTED = 0, 2, 3, 5, 130
+from llmrec.exits import DATA, DISK, INTERRUPTED, MEMORY, USAGE, disk_failed
+
 SEED = "seed"
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,12 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("\n".join([*_told_corpus(manifest), *told(manifest["report"].get("notices", {}))]))
         return _report({"corpus": str(options.out), **{name: manifest[name] for name in REPORTED}})
     except PolarsError as error:
-        return _fail(f"the data cannot be read: {str(error).splitlines()[0]}", BAD_DATA)
+        return _fail(f"the data cannot be read: {str(error).splitlines()[0]}", DATA)
     except (ValueError, KeyError) as error:
         # str of a KeyError quotes its message; its argument is the sentence itself.
-        return _fail(str(error.args[0] if error.args else error), BAD_DATA)
+        return _fail(str(error.args[0] if error.args else error), DATA)
     except OSError as error:
-        return _fail(str(error), DISK if error.errno in DISK_ERRORS else USAGE)
+        return _fail(str(error), DISK if disk_failed(error) else USAGE)
+    except MemoryError:
+        return _fail("out of memory; nothing was left behind. Prepare a part of the rows, or use a machine with more", MEMORY)
     except KeyboardInterrupt:
         return _fail("stopped; nothing was left behind", INTERRUPTED)
 
@@ -199,7 +200,7 @@ def _say(text: str) -> None:
 
 def _report(record: Mapping[str, object]) -> int:
     print(json.dumps(record, ensure_ascii=False))
-    return DONE
+    return 0
 
 
 def _fail(message: str, code: int) -> int:

@@ -7,6 +7,8 @@ Separate because everything that is saved is published this way: corpora, checkp
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +16,9 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+from llmrec.exits import disk_failed
 
 FILES = "files.json"
 # A folder with one of these in it is ours to replace; anything else is someone's data.
@@ -29,6 +34,7 @@ def publish(folder: Path, *, overwrite: bool = False, hashes: bool = False) -> I
 
     Raises:
         FileExistsError: `folder` exists and may not be replaced; before anything is written, and again before it is published.
+        OSError: the disk is full or broken; says how much was written and how much is free.
     """
     folder = Path(os.path.abspath(folder))
     check_free(folder, overwrite=overwrite)
@@ -44,9 +50,28 @@ def publish(folder: Path, *, overwrite: bool = False, hashes: bool = False) -> I
         _sync_tree(written)
         check_free(folder, overwrite=overwrite)
         _rename(written, folder)
-    except BaseException:
+    except BaseException as error:
+        size, free = sum(path.stat().st_size for path in _files(written)), shutil.disk_usage(folder.parent).free
         shutil.rmtree(written, ignore_errors=True)
+        if disk_failed(error):
+            said = f"{error}; {size:,} bytes of it were written and {free:,} are free: make room for all of it (what stood there before stays), or name a folder elsewhere"
+            raise OSError(error.errno if isinstance(error, OSError) else errno.ENOSPC, said, str(folder)) from None
         raise
+
+
+def sole_writer(path: Path, *, of: Path | None = None) -> TextIO:
+    """The file at `path`, made if need be and opened for appending and reading, locked against all other processes until it is closed or its process ends.
+
+    Raises BlockingIOError naming `of` (default: the file's folder) where another process has it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, "a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise BlockingIOError(errno.EWOULDBLOCK, "another process is writing this; wait for it, or name another output", str(of or path.parent)) from None
+    return file
 
 
 def check_free(folder: Path, *, overwrite: bool = False) -> None:

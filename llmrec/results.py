@@ -9,12 +9,13 @@ Separate from `generate`, which makes the rows. Beside NAME stand, while it is m
 from __future__ import annotations
 
 import errno
-import fcntl
 import glob
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from llmrec.publishing import sole_writer
 
 encode = json.JSONEncoder(ensure_ascii=False).encode
 """A row as the line of a file."""
@@ -38,13 +39,7 @@ class ResultFile:
     def __init__(self, path: Path, key: Mapping[str, object] | None):
         self.path, self.key = Path(path), json.loads(json.dumps(key))
         self.part, self.about = (self.path.with_name(name) for name in (f".part-{self.path.name}", f".key-{self.path.name}.json"))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.about, "a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise BlockingIOError(errno.EWOULDBLOCK, "another process is writing this file; wait for it, or name another output", str(self.path)) from None
+        self._lock = sole_writer(self.about, of=self.path)
         self._lock.seek(0)
         try:
             before = json.loads(self._lock.read() or "null")

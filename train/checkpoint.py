@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from llmrec.launch import CheckpointError
+from llmrec.exits import CheckpointError
 from llmrec.publishing import FILES, publish, verify
 
 log = logging.getLogger(__name__)

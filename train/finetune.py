@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     from llmrec.tasks import TASKS
 
     from .items import model_of
-    from .loop import start
+    from .processes import start
     from .setup import offered, run, templates_of
 
     made = settings.model

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import signal
 import sys
 import tempfile
 import time
@@ -19,66 +17,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from llmrec.config import PhaseSettings, Settings
 from llmrec.evaluation import score
 from llmrec.exam import Exam, save_predictions
-from llmrec.launch import STOPPED
+from llmrec.exits import NUMERIC, STOPPED, out_of_memory
 from llmrec.metrics.criterion import criterion, lower_is_better
-from llmrec.mixture import Mixture
+from llmrec.mixture import Batch, Mixture
 from llmrec.objective import Objective
-from llmrec.publishing import check_free
 from llmrec.recommender import Recommender
 
 from .balance import Weighing, factors, put_gradient, task_gradients, without_conflicts
 from .checkpoint import Checkpoints, Progress, check_finite, restore_moments
 from .journal import Journal
+from .stopping import Stop, Stopped
 
 log = logging.getLogger(__name__)
 
-NOT_FINITE = 7
 MAX_SKIPPED = 3
 """Steps in a row whose loss or gradient is not finite before a run gives up."""
 LOG_STEPS = 20
 """Steps between two lines of the log, which holds their mean."""
-
-
-def start(settings: Settings) -> Accelerator:
-    """The accelerator of this run. Exits with 2 and a sentence where the number of processes is not the one meant.
-
-    Raises FileExistsError where the output stands already, before anything long begins.
-    """
-    check_free(settings.output, overwrite=settings.overwrite)
-    torch.set_num_threads(settings.threads or own_cores())
-    bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    precision = {"auto": "bf16" if bf16 else "no", "fp32": "no", "bf16": "bf16"}[settings.precision]
-    # Some parameters take no part in some batches (a projection, where no item stands in one).
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available(), kwargs_handlers=[unused])
-    logging.basicConfig(level=logging.INFO if accelerator.is_main_process else logging.ERROR, format="%(message)s", stream=sys.stderr)
-    if accelerator.num_processes != settings.processes:
-        sys.stderr.write(
-            f"{accelerator.num_processes} process(es) run, processes={settings.processes} are meant. On CPUs start them with "
-            f"`torchrun --standalone --nproc_per_node {settings.processes} -m train.finetune ...`: accelerate's own launcher starts one there without a word.\n"
-        )
-        sys.exit(2)
-    return accelerator
-
-
-def own_cores() -> int:
-    """This process's part of the machine's physical cores. Launchers give each process one thread (OMP_NUM_THREADS=1) however many cores stand idle; a larger OMP_NUM_THREADS is taken as meant."""
-    meant = int(os.environ.get("OMP_NUM_THREADS") or 1)
-    if meant > 1:
-        return meant
-    bound_to = getattr(psutil.Process(), "cpu_affinity", lambda: range(psutil.cpu_count()))()  # macOS binds nothing
-    cores = min(psutil.cpu_count(logical=False) or len(bound_to), len(bound_to))
-    shared = len(bound_to) >= psutil.cpu_count()  # a launcher that binds processes has shared the cores out already
-    return max(1, cores // (int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if shared else 1))
 
 
 @dataclass
@@ -102,26 +65,17 @@ class Validation:
         return figure
 
 
-class Stop:
-    """Remembers that the run was asked to end. A launcher may send the signal twice, so the handler only sets a flag."""
-
-    def __init__(self):
-        self.asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
-
-    def _ask(self, number: int, frame: object) -> None:
-        if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.asked = True
-
-
 def train(
     accelerator: Accelerator, objective: Objective, mixture: Mixture, phase: PhaseSettings, settings: Settings,
-    *, validation: Validation | None, checkpoints: Checkpoints, scratch: Path,
+    *, validation: Validation | None, checkpoints: Checkpoints, scratch: Path, stop: Stop,
 ) -> Progress:
-    """Trains until the epochs or the patience end; leaves the best weights in the model. Writes scratch/log.jsonl, and tensorboard's files beside it."""
-    stop = Stop()
+    """Trains until the epochs or the patience end; leaves the best weights in the model, and a checkpoint of the last step. Writes scratch/log.jsonl, and tensorboard's files beside it.
+
+    Exits with STOPPED, behind a checkpoint, once `stop` was asked on any process, and with NUMERIC after more than MAX_SKIPPED steps in a row that are not finite.
+
+    Raises:
+        MemoryError: a step did not fit; names its batch.
+    """
     model, weighing = objective.model, Weighing(objective, learned=phase.balance == "uncertainty")
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if weighing.log_variances is not None:
@@ -140,22 +94,45 @@ def train(
         _put(trained, weights)
         restore_moments(optimizer, names, moments)
         log.info("resuming at step %d of %d", progress.step, total)
+    saved = progress.step
     wrapped, optimizer_ = accelerator.prepare(weighing, optimizer)
     log.info(
         "%d steps of %d tokens, %.0f an epoch; %s parameters trained; units a step: %s", total, phase.batch_tokens, steps_per_epoch,
         f"{sum(p.numel() for p in trained.values()):,}", ", ".join(f"{name} {count}" for name, count in mixture.units_per_step.items()),
     )
-    journal = Journal(scratch, progress.step) if accelerator.is_main_process else None
+    journal = Journal(scratch, progress.step, max((step for step, _ in progress.history), default=0)) if accelerator.is_main_process else None
     shares = mixture.shares.to(accelerator.device)
     weights, surgery = shares * factors(phase, progress.windows, shares), phase.balance == "pcgrad"
     parts = phase.accumulation
-    # A run stopped where its patience ended has nothing left to do.
-    stopping = validation is not None and progress.since_best >= phase.validation.patience
     bar = tqdm(total=total, initial=progress.step, desc="train", unit="step", disable=not accelerator.is_main_process, mininterval=1, file=sys.stderr)
     batches = _ahead(lambda part: mixture.batch(part, rank=accelerator.process_index, world=accelerator.num_processes), range(progress.step * parts, total * parts))
     window = [torch.tensor(losses, device=accelerator.device) for losses in progress.window]
     started, last_logged = time.monotonic(), progress.step
-    while progress.step < total and not stopping:
+    asked = False
+    while True:
+        if validation is not None and not asked and (progress.step % every == 0 or progress.step == total) and progress.step not in (0, *(step for step, _ in progress.history[-1:])):
+            with _averaged(trained, averages):
+                found = _measure(accelerator, validation, stop)
+            if found is None:
+                asked = True
+            else:
+                if _record(found, progress, journal):
+                    best = {name: values.clone() for name, values in _on_disk(averages or trained).items()}
+                bar.set_postfix(valid=f"{progress.history[-1][1]:.4f}", best=f"{progress.best:.4f}")
+                started, last_logged = time.monotonic(), progress.step
+        # A run stopped where its patience ended has nothing left to do.
+        ended = progress.step == total or validation is not None and progress.since_best >= phase.validation.patience
+        if progress.step > saved and (asked or ended or progress.step % settings.checkpoint_steps == 0):
+            if accelerator.is_main_process:
+                progress.window = [losses.tolist() for losses in window]
+                checkpoints.save(progress, _on_disk(trained), optimizer, names, best, _on_disk(averages))
+            accelerator.wait_for_everyone()
+            saved = progress.step
+        if asked:
+            log.info("stopped at step %d as asked; the same command goes on from here", progress.step)
+            sys.exit(STOPPED)
+        if ended:
+            break
         _seed(settings.seed, progress.step, accelerator.process_index)
         for group in optimizer.param_groups:
             group["lr"] = phase.learning_rate * rate(progress.step, total, phase)
@@ -164,7 +141,7 @@ def train(
         gradients: Tensor | float = 0.0
         for part in range(parts):
             batch = next(batches).to(accelerator.device)
-            with accelerator.no_sync(wrapped) if surgery or part < parts - 1 else nullcontext():
+            with accelerator.no_sync(wrapped) if surgery or part < parts - 1 else nullcontext(), _fitting(progress.step, batch, checkpoints.folder):
                 counts = accelerator.reduce(batch.answers, "sum").clamp(min=1)
                 sums, counted = wrapped(batch)
                 losses += sums.detach() / counts / parts
@@ -178,7 +155,7 @@ def train(
         norm = accelerator.clip_grad_norm_(model.parameters(), phase.clip)  # of the model alone: the factors of tasks may move as they like
         # One exchange for both: whether any process was asked to stop, all must know at once.
         sums = accelerator.reduce(torch.cat([losses, losses.new_tensor([float(stop.asked)])]), "sum")
-        losses, stop_asked = sums[:-1], bool(sums[-1])
+        losses, asked = sums[:-1], bool(sums[-1])
         finite = bool(torch.isfinite(losses).all() and torch.isfinite(norm))
         if finite:
             optimizer_.step()
@@ -191,7 +168,7 @@ def train(
             log.warning("step %d is skipped: its loss or gradient is not finite", progress.step)
             if progress.skipped > MAX_SKIPPED:
                 log.error("%d steps in a row were not finite; lower the learning rate or use precision=fp32. The last checkpoint stands in %s", progress.skipped, checkpoints.folder)
-                sys.exit(NOT_FINITE)
+                sys.exit(NUMERIC)
         optimizer_.zero_grad()
         progress.step += 1
         bar.update(1)
@@ -209,21 +186,6 @@ def train(
                     step=progress.step, epoch=progress.step / steps_per_epoch, loss=loss, lr=optimizer.param_groups[0]["lr"], steps_per_second=round(speed, 3),
                     **{f"loss_{name}": float(value) for name, value in zip(mixture.names, means)},
                 )
-        if validation is not None and (progress.step % every == 0 or progress.step == total):
-            with _averaged(trained, averages):
-                if _validate(accelerator, validation, progress, journal):
-                    best = {name: values.clone() for name, values in _on_disk(trained).items()}
-            stopping = progress.since_best >= phase.validation.patience
-            bar.set_postfix(valid=f"{progress.history[-1][1]:.4f}", best=f"{progress.best:.4f}")
-            started, last_logged = time.monotonic(), progress.step
-        if stop_asked or progress.step % settings.checkpoint_steps == 0 and progress.step < total:
-            if accelerator.is_main_process:
-                progress.window = [losses.tolist() for losses in window]
-                checkpoints.save(progress, _on_disk(trained), optimizer, names, best, _on_disk(averages))
-            accelerator.wait_for_everyone()
-        if stop_asked:
-            log.info("stopped at step %d as asked; the same command goes on from here", progress.step)
-            sys.exit(STOPPED)
     bar.close()
     batches.close()
     _put(trained, best or averages)
@@ -243,12 +205,21 @@ def rate(step: int, total: int, phase: PhaseSettings) -> float:
     return 0.1 + 0.45 * (1 + math.cos(math.pi * passed))
 
 
-def _validate(accelerator: Accelerator, validation: Validation, progress: Progress, journal: Journal | None) -> bool:
-    """Measures on the main process, tells the others, and says whether this is the best so far."""
-    figures = torch.zeros(len(validation.exams), dtype=torch.float64, device=accelerator.device)
+def _measure(accelerator: Accelerator, validation: Validation, stop: Stop) -> dict[str, float] | None:
+    """Measures on the main process and tells the others. None where the main process was asked to stop meanwhile: the same questions can be asked again."""
+    told = torch.zeros(1 + len(validation.exams), dtype=torch.float64, device=accelerator.device)
     if accelerator.is_main_process:
-        figures = torch.tensor(list(validation.figures().values()), dtype=torch.float64, device=accelerator.device)
-    found = dict(zip(validation.exams, accelerator.reduce(figures, "sum").tolist(), strict=True))
+        try:
+            with stop.interruptible():
+                told[1:] = torch.tensor(list(validation.figures().values()), dtype=told.dtype)
+        except Stopped:
+            told[0] = 1
+    told = accelerator.reduce(told, "sum")
+    return None if told[0] else dict(zip(validation.exams, told[1:].tolist(), strict=True))
+
+
+def _record(found: dict[str, float], progress: Progress, journal: Journal | None) -> bool:
+    """Writes figures down, and says whether they are the best so far."""
     figure = criterion(found)
     progress.history.append((progress.step, figure))
     if journal is not None:
@@ -259,6 +230,20 @@ def _validate(accelerator: Accelerator, validation: Validation, progress: Progre
     if better:
         progress.best, progress.best_step, progress.best_figures = figure, progress.step, found
     return better
+
+
+@contextmanager
+def _fitting(step: int, batch: Batch, folder: Path) -> Iterator[None]:
+    """Names the batch that did not fit the memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        rows, length = batch.tokens.shape
+        raise MemoryError(
+            f"out of memory at step {step}, with a batch of {rows} rows of {length} tokens ({str(error).splitlines()[0]}); lower batch_tokens or row_tokens, or raise accumulation. The last checkpoint stands in {folder}"
+        ) from None
 
 
 def _groups(trained: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from llmrec.composer import Composer
 from llmrec.config import PhaseSettings, Settings
 from llmrec.content import Content, item_texts
 from llmrec.exam import Exam
+from llmrec.exits import STOPPED
 from llmrec.expectations import Expectations
 from llmrec.grounding import Grounding
 from llmrec.indexing import ItemIndex
@@ -35,7 +37,7 @@ from llmrec.metrics import METRICS, NEITHER_IS_BETTER
 from llmrec.mixture import Mixture
 from llmrec.model import LanguageModel
 from llmrec.objective import Objective
-from llmrec.publishing import check_free, publish
+from llmrec.publishing import check_free, publish, sole_writer
 from llmrec.recommender import Recommender, audit_hash, prompt_room, save_recommender, vocabulary_of
 from llmrec.tasks import OBJECTIVES, TASKS
 from llmrec.templates import BARE, PromptTemplate, load_templates
@@ -45,6 +47,7 @@ from .calibrate import calibrated, valid_exam
 from .checkpoint import Checkpoints
 from .items import content_of_others
 from .loop import Validation, train
+from .stopping import Stop, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +95,12 @@ def run(
     """Trains a model and publishes its folder at settings.output.
 
     templates: the wordings each objective is trained in.   answers: those the finished model answers its tasks in.
+
+    Raises BlockingIOError where another training writes there.
     """
     check_free(settings.output, overwrite=settings.overwrite)
+    scratch = scratch_of(settings.output)
+    lock = sole_writer(scratch / "lock") if accelerator.is_main_process else nullcontext()
     timelines = Timelines.of(corpus)
     vocabulary = vocabulary_of(base, size=model.vocabulary_size)
     items = index.space(corpus.catalog.item_ids, vocabulary.size)
@@ -122,29 +129,35 @@ def run(
     objective = Objective(model, spaces=mixture.spaces, num_tasks=len(mixture.names), squared_error=phase.squared_error)
     card = about_run(settings, corpus, accelerator, base=base_name)
     validation = _validation(phase, timelines, settings.seed, list(answers), lambda: Recommender(model.eval(), composer, answers))
-    checkpoints = Checkpoints(scratch_of(settings.output) / "checkpoints", fingerprint_of(settings, corpus, accelerator))
+    checkpoints = Checkpoints(scratch / "checkpoints", fingerprint_of(settings, corpus, accelerator))
     check_isolation(model, mixture)
     collect_seldom()
-    progress = train(accelerator, objective, mixture, phase, settings, validation=validation, checkpoints=checkpoints, scratch=scratch_of(settings.output))
-    if accelerator.is_main_process:
-        card["valid"] = progress.best_figures
-        card["valid_part"] = VALID if validation is not None else None
-        card["steps"], card["best_step"] = progress.step, progress.best_step
-        card.update(calibrated(Recommender(model.eval(), composer, answers, expectations=expectations, memory=memory), timelines, settings.seed, limit=phase.validation.limit, lexical=settings.lexical))
-        with publish(settings.output, overwrite=settings.overwrite, hashes=True) as folder:
-            save_recommender(
-                folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder, expectations=expectations,
-                grounding=Grounding.of(corpus) if any(TASKS[name].grounded for name in answers) else None, memory=memory,
-            )
-            (folder / "train_config.yaml").write_text(settings_yaml(settings), encoding="utf-8")
-            for name in ("log.jsonl", "tensorboard"):
-                source = scratch_of(settings.output) / name
-                if source.exists():
-                    (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-        shutil.rmtree(scratch_of(settings.output))
-        log.info("wrote %s", settings.output)
-        sys.stdout.write(json.dumps({"output": str(settings.output), "steps": progress.step, "valid": card["valid"]}) + "\n")
-    accelerator.wait_for_everyone()
+    stop = Stop()  # before this nothing is lost when a signal ends the process
+    with lock:
+        progress = train(accelerator, objective, mixture, phase, settings, validation=validation, checkpoints=checkpoints, scratch=scratch, stop=stop)
+        if accelerator.is_main_process:  # alone from here on: the others have nothing to wait for
+            card["valid"] = progress.best_figures
+            card["valid_part"] = VALID if validation is not None else None
+            card["steps"], card["best_step"] = progress.step, progress.best_step
+            try:
+                with stop.interruptible():
+                    card.update(calibrated(Recommender(model.eval(), composer, answers, expectations=expectations, memory=memory), timelines, settings.seed, limit=phase.validation.limit, lexical=settings.lexical))
+            except Stopped:
+                log.info("stopped behind the last step as asked; the same command goes on from here")
+                sys.exit(STOPPED)
+            with publish(settings.output, overwrite=settings.overwrite, hashes=True) as folder:
+                save_recommender(
+                    folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder, expectations=expectations,
+                    grounding=Grounding.of(corpus) if any(TASKS[name].grounded for name in answers) else None, memory=memory,
+                )
+                (folder / "train_config.yaml").write_text(settings_yaml(settings), encoding="utf-8")
+                for name in ("log.jsonl", "tensorboard"):
+                    source = scratch / name
+                    if source.exists():
+                        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+            shutil.rmtree(scratch)
+            log.info("wrote %s", settings.output)
+            sys.stdout.write(json.dumps({"output": str(settings.output), "steps": progress.step, "valid": card["valid"]}) + "\n")
     accelerator.end_training()
 
 

@@ -24,7 +24,8 @@ from pydantic import Field
 
 from llmrec.assets import folder_of
 from llmrec.config import Section, load_settings
-from llmrec.launch import STOPPED, guarded, run_training
+from llmrec.exits import STOPPED
+from llmrec.launch import guarded, run_training
 from llmrec.metrics.criterion import criterion, lower_is_better
 
 log = logging.getLogger("llmrec")

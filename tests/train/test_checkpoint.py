@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 import train.checkpoint
-from llmrec.launch import CheckpointError, guarded
+from llmrec.exits import CheckpointError
+from llmrec.launch import guarded
 from train.checkpoint import Checkpoints, Progress, restore_moments
 
 SETTINGS = {"seed": 0, "finetune.learning_rate": 1e-3, "finetune.tasks": {"next_item": 1.0}, "data_hash": "abc"}

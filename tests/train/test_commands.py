@@ -20,7 +20,7 @@ from llmrec.predictions import Request
 from llmrec.recommender import Recommender
 from train import finetune, pretrain
 from train.checkpoint import Checkpoints, Progress
-from train.loop import start
+from train.processes import start
 from train.setup import fingerprint_of
 
 ROOT = Path(__file__).parents[2]

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -15,7 +16,10 @@ from llmrec.objective import Objective
 from llmrec.tasks import TASKS
 from train import loop
 from train.checkpoint import Checkpoints, Progress
-from train.loop import Validation, rate, start
+from train.loop import Validation, rate
+from train.processes import start
+from train.stopping import Stop
+from train.stopping import Stop
 
 SETTINGS = Settings(data={"corpus": "unused"}, output="no-such-folder", precision="fp32", threads=1, seed=3, checkpoint_steps=1000)
 PHASE = PhaseSettings(
@@ -65,7 +69,7 @@ class Toy:
         model.set_spaces(self.parts.composer.spaces)
         return Objective(model, spaces=mixture.spaces, num_tasks=len(mixture.names))
 
-    def train(self, name, phase=PHASE, *, settings=SETTINGS, validation=None, hook=None):
+    def train(self, name, phase=PHASE, *, settings=SETTINGS, validation=None, hook=None, stop=None):
         """Trains from the first weights, or goes on from the checkpoint of that name. hook: sees every loss before the loop does."""
         mixture = self.mixture(phase)
         objective = self.objective(mixture)
@@ -75,7 +79,7 @@ class Toy:
             validation.model = objective.model
         progress = loop.train(
             self.accelerator, objective, mixture, phase, settings,
-            validation=validation, checkpoints=Checkpoints(self.folder / name / "checkpoints", {"seed": 3}), scratch=self.folder / name,
+            validation=validation, checkpoints=Checkpoints(self.folder / name / "checkpoints", {"seed": 3}), scratch=self.folder / name, stop=stop or StopAfter(math.inf),
         )
         return progress, trained(objective.model)
 
@@ -107,19 +111,18 @@ def same(one, two):
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-def stopped_after(steps, monkeypatch):
-    """The next run is asked to stop once it has done so many steps."""
+class StopAfter:
+    """Asks a run to end once it has done so many steps."""
 
-    class Stop:
-        def __init__(self):
-            self.left = steps
+    interruptible = nullcontext
 
-        @property
-        def asked(self):
-            self.left -= 1
-            return self.left <= 0
+    def __init__(self, steps):
+        self.left = steps
 
-    monkeypatch.setattr(loop, "Stop", Stop)
+    @property
+    def asked(self):
+        self.left -= 1
+        return self.left <= 0
 
 
 # --- stopped and resumed -----------------------------------------------------------------------------------------------------------
@@ -136,14 +139,12 @@ def test_a_run_stopped_at_every_step_equals_an_unbroken_one_to_the_bit(toy, monk
     for steps in (1, 5) if accumulation == 1 else (5,):
         name = f"stopped-{steps}"
         for number in range(steps, 12, steps):
-            with monkeypatch.context() as patch:
-                stopped_after(steps, patch)
-                done = figures[(number - steps) // 4 :]  # what was validated before is not asked again
-                with pytest.raises(SystemExit) as end:
-                    toy.train(name, phase, validation=Scripted(done))
+            owed = figures[max(0, number - steps - 1) // 4 :]  # what was validated before is not asked again; where the run was stopped it was not
+            with pytest.raises(SystemExit) as end:
+                toy.train(name, phase, validation=Scripted(owed), stop=StopAfter(steps))
             assert end.value.code == 143
             assert [path.name for path in (toy.folder / name / "checkpoints").iterdir()] == [f"step-{number:08d}"]
-        progress, again = toy.train(name, phase, validation=Scripted(figures[number // 4 :]))
+        progress, again = toy.train(name, phase, validation=Scripted(figures[(number - 1) // 4 :]))
         assert (progress.step, progress.history, progress.best_step) == (12, unbroken.history, 8)
         assert same(weights, again)
         assert toy.log(name) == toy.log("unbroken")
@@ -156,10 +157,8 @@ def test_every_balance_learns_and_goes_on_to_the_bit(toy, monkeypatch, method):
     monkeypatch.setattr(loop, "LOG_STEPS", 3)
     phase = PHASE.model_copy(update={"balance": method})
     weights = toy.train("unbroken", phase)[1]
-    with monkeypatch.context() as patch:
-        stopped_after(8, patch)
-        with pytest.raises(SystemExit):
-            toy.train("stopped", phase)
+    with pytest.raises(SystemExit):
+        toy.train("stopped", phase, stop=StopAfter(8))
     assert same(weights, toy.train("stopped", phase)[1])
     assert toy.log("stopped") == toy.log("unbroken")
     losses = [line["loss"] for line in toy.log("unbroken") if "loss" in line]
@@ -188,28 +187,48 @@ def test_the_signal_of_a_scheduler_only_sets_a_flag_and_the_run_goes_on_later(to
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_seed", signalled)
         with pytest.raises(SystemExit) as end:
-            toy.train("stopped")
+            toy.train("stopped", stop=Stop())
     assert sent == [5, 5] and end.value.code == 143
     assert [path.name for path in (toy.folder / "stopped" / "checkpoints").iterdir()] == ["step-00000006"]
     assert same(weights, toy.train("stopped")[1])
 
 
-def test_a_second_interrupt_ends_at_once():
-    stop = loop.Stop()
-    os.kill(os.getpid(), signal.SIGINT)
-    assert stop.asked
-    with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_a_run_asked_to_end_while_it_validates_does_not_wait_for_the_figures(toy):
+    """The step is kept, the questions are asked again: to the same bits and the same log."""
+    phase = toy.validated(4)
+    unbroken, weights = toy.train("unbroken", phase, validation=Scripted([0.3, 0.5, 0.4]))
+
+    class Signalled(Scripted):
+        def figures(self):
+            if len(self.weights) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+                pytest.fail("a signal that came meanwhile ends the validation")
+            return super().figures()
+
+    with pytest.raises(SystemExit) as end:
+        toy.train("stopped", phase, validation=Signalled([0.3]), stop=Stop())
+    assert end.value.code == 143 and [path.name for path in (toy.folder / "stopped" / "checkpoints").iterdir()] == ["step-00000008"]
+    progress, again = toy.train("stopped", phase, validation=Scripted([0.5, 0.4]))
+    assert (progress.history, progress.best_step) == (unbroken.history, 8) and same(weights, again) and toy.log("stopped") == toy.log("unbroken")
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_a_step_that_does_not_fit_the_memory_is_named(toy):
+    def full(losses, model):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
+
+    with pytest.raises(MemoryError, match=r"out of memory at step 0, with a batch of \d+ rows of \d+ tokens .*lower batch_tokens"):
+        toy.train("run", hook=full)
+    with pytest.raises(RuntimeError, match="shapes"):  # and nothing else is taken for it
+        toy.train("other", hook=lambda losses, model: (_ for _ in ()).throw(RuntimeError("shapes")))
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
 def test_a_run_stopped_where_its_patience_ended_is_not_trained_on(toy, monkeypatch):
     phase = toy.validated(2, patience=1)
     unbroken, weights = toy.train("unbroken", phase, validation=Scripted([0.5, 0.4]))
-    with monkeypatch.context() as patch:
-        stopped_after(4, patch)
-        with pytest.raises(SystemExit):
-            toy.train("stopped", phase, validation=Scripted([0.5, 0.4]))
+    toy.train("stopped", phase, validation=Scripted([0.5, 0.4]))  # and then lost before its model was written
     progress, again = toy.train("stopped", phase, validation=Scripted([]))
     assert unbroken.step == progress.step == 4 and same(weights, again)
 
@@ -353,38 +372,3 @@ def test_a_step_in_two_equal_parts_has_the_gradient_of_one_of_them(toy, monkeypa
         monkeypatch.undo()
     assert torch.stack(norms[2]).tolist() == pytest.approx(torch.stack(norms[1]).tolist(), rel=1e-4)
     assert toy.log("2")[0]["loss"] == pytest.approx(toy.log("1")[0]["loss"], rel=1e-5)
-
-
-# --- where it runs -----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("processes, threads", [(1, 6), (2, 3), (4, 1), (9, 1)])
-def test_the_processes_of_a_machine_share_its_physical_cores(monkeypatch, processes, threads):
-    monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 12 if logical else 6)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as launchers set it
-    monkeypatch.setattr("psutil.Process.cpu_affinity", lambda self: range(12))
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
-    assert loop.own_cores() == threads
-
-
-def test_a_process_bound_to_few_cores_takes_no_more(monkeypatch):
-    monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 8 if logical else None)  # as in some containers
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr("psutil.Process.cpu_affinity", lambda self: [0, 3])
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    assert loop.own_cores() == 2
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # by a launcher that binds each of them
-    assert loop.own_cores() == 2
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert loop.own_cores() == 5
-
-
-@pytest.mark.parametrize("number", [1, 3])
-def test_another_number_of_processes_than_meant_ends_with_a_sentence(number, capsys):
-    settings = SETTINGS.model_copy(update={"processes": number})
-    if number == 1:
-        assert start(settings).num_processes == 1
-        return
-    with pytest.raises(SystemExit) as end:
-        start(settings)
-    assert end.value.code == 2 and "1 process(es) run, processes=3 are meant" in capsys.readouterr().err

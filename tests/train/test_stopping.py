@@ -1,0 +1,48 @@
+"""How a run is asked to end."""
+
+import os
+import signal
+
+import pytest
+
+from train.stopping import SIGNALS, Stop, Stopped
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_sets_a_flag_and_nothing_more(number):
+    stop = Stop()
+    assert not stop.asked
+    os.kill(os.getpid(), number)
+    assert stop.asked
+
+
+def test_a_second_interrupt_ends_at_once():
+    stop = Stop()
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop.asked
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_what_can_be_done_again_is_broken_off_once():
+    stop = Stop()
+    with pytest.raises(Stopped), stop.interruptible():
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)  # torchrun sends it twice
+    with pytest.raises(Stopped), stop.interruptible():
+        pytest.fail("a run that was asked to end begins nothing long")
+
+
+def test_signals_that_nohup_ignores_stay_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = Stop()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert not stop.asked
