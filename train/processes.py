@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import psutil
 import torch
@@ -81,20 +82,22 @@ class Watch(threading.Thread):
     The processes tell each other through the store that the launcher gave them (MASTER_ADDR, MASTER_PORT). Time is counted in wakings, so that a run that is suspended as a whole is not idle.
     """
 
-    def __init__(self, rank: int, world: int, *, patience: int = IDLE_SECONDS):
+    def __init__(self, rank: int, world: int):
         super().__init__(daemon=True, name="watch")
-        self.rank, self.world, self.patience = rank, world, patience
+        self.rank, self.world = rank, world
         self._store = PrefixStore("watch", TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False))
 
     def run(self) -> None:
         process, counted, seen, idle = psutil.Process(), time.process_time(), 0, 0
-        while idle < self.patience:
+        while idle < IDLE_SECONDS:
             time.sleep(1)
-            if time.process_time() - counted >= WORK or process.status() == psutil.STATUS_DISK_SLEEP:
+            worked = time.process_time() - counted >= WORK or process.status() == psutil.STATUS_DISK_SLEEP
+            if worked:
                 counted = time.process_time()
-                self._store.add("worked", 1)
-            before, seen = seen, self._store.add("worked", 0)
-            idle = 0 if seen != before else idle + 1
-        sys.stderr.write(f"process {self.rank} of {self.world}: none has worked for {self.patience} seconds, so one of them hangs; the last checkpoint is intact. Where this one stands:\n")
+            with suppress(RuntimeError):  # the store is gone with the process that kept it: what this one does is all that is known
+                before, seen = seen, self._store.add("worked", int(worked))
+                worked = seen != before
+            idle = 0 if worked else idle + 1
+        sys.stderr.write(f"process {self.rank} of {self.world}: none has worked for {IDLE_SECONDS} seconds, so one of them hangs; the last checkpoint is intact. Where this one stands:\n")
         faulthandler.dump_traceback()
         os._exit(PEER_LOST)

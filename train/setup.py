@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,40 +100,39 @@ def run(
     """
     check_free(settings.output, overwrite=settings.overwrite)
     scratch = scratch_of(settings.output)
-    lock = sole_writer(scratch / "lock") if accelerator.is_main_process else nullcontext()
-    timelines = Timelines.of(corpus)
-    vocabulary = vocabulary_of(base, size=model.vocabulary_size)
-    items = index.space(corpus.catalog.item_ids, vocabulary.size)
-    if settings.data.fraction < 1 and (settings.expectations or settings.memory or settings.content.collaborative):
-        raise ValueError(f"data.fraction={settings.data.fraction} learns from a part of the users, but expectations, memory and content.collaborative are made of all: switch them off, or set data.fraction=1")
-    expectations = Expectations.of(timelines, seed=settings.seed) if settings.expectations else None
-    for name in ("memory", "lexical"):
-        if getattr(settings, name) and index.codes.shape[1] > 1:
-            raise ValueError(f"{name}=true needs an answer of one token for each item: set index=atomic, or {name}=false with index={settings.index}")
-    memory = Memory.of(timelines, seed=settings.seed) if settings.memory else None
-    composer = Composer(
-        vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens),
-    )
-    fold_content = content_of_others(settings, corpus, index)
-    learned = timelines if settings.data.fraction == 1 else Timelines.of(some_users(corpus, settings.data.fraction, settings.seed))
-    bound = {name: OBJECTIVES[name].bind(learned, seed=settings.seed) for name in templates}
-    mixture = Mixture(
-        bound, templates, composer, phase.tasks, batch_tokens=phase.batch_tokens // phase.accumulation, row_tokens=phase.row_tokens,
-        languages=settings.data.languages, seed=settings.seed, tokens=phase.tokens, temperature=phase.balance_temperature if phase.balance == "temperature" else None,
-        codes=index.new_tokens if fold_content is not None else 0,
-    )
-    if fold_content is not None:
-        model.set_fold_content(fold_content)
-    model.to(accelerator.device)
-    model.set_spaces(composer.spaces)
-    objective = Objective(model, spaces=mixture.spaces, num_tasks=len(mixture.names), squared_error=phase.squared_error)
-    card = about_run(settings, corpus, accelerator, base=base_name)
-    validation = _validation(phase, timelines, settings.seed, list(answers), lambda: Recommender(model.eval(), composer, answers))
-    checkpoints = Checkpoints(scratch / "checkpoints", fingerprint_of(settings, corpus, accelerator))
-    check_isolation(model, mixture)
-    collect_seldom()
-    stop = Stop()  # before this nothing is lost when a signal ends the process
-    with lock:
+    with alone_in(scratch) if accelerator.is_main_process else nullcontext():
+        timelines = Timelines.of(corpus)
+        vocabulary = vocabulary_of(base, size=model.vocabulary_size)
+        items = index.space(corpus.catalog.item_ids, vocabulary.size)
+        if settings.data.fraction < 1 and (settings.expectations or settings.memory or settings.content.collaborative):
+            raise ValueError(f"data.fraction={settings.data.fraction} learns from a part of the users, but expectations, memory and content.collaborative are made of all: switch them off, or set data.fraction=1")
+        expectations = Expectations.of(timelines, seed=settings.seed) if settings.expectations else None
+        for name in ("memory", "lexical"):
+            if getattr(settings, name) and index.codes.shape[1] > 1:
+                raise ValueError(f"{name}=true needs an answer of one token for each item: set index=atomic, or {name}=false with index={settings.index}")
+        memory = Memory.of(timelines, seed=settings.seed) if settings.memory else None
+        composer = Composer(
+            vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens),
+        )
+        fold_content = content_of_others(settings, corpus, index)
+        learned = timelines if settings.data.fraction == 1 else Timelines.of(some_users(corpus, settings.data.fraction, settings.seed))
+        bound = {name: OBJECTIVES[name].bind(learned, seed=settings.seed) for name in templates}
+        mixture = Mixture(
+            bound, templates, composer, phase.tasks, batch_tokens=phase.batch_tokens // phase.accumulation, row_tokens=phase.row_tokens,
+            languages=settings.data.languages, seed=settings.seed, tokens=phase.tokens, temperature=phase.balance_temperature if phase.balance == "temperature" else None,
+            codes=index.new_tokens if fold_content is not None else 0,
+        )
+        if fold_content is not None:
+            model.set_fold_content(fold_content)
+        model.to(accelerator.device)
+        model.set_spaces(composer.spaces)
+        objective = Objective(model, spaces=mixture.spaces, num_tasks=len(mixture.names), squared_error=phase.squared_error)
+        card = about_run(settings, corpus, accelerator, base=base_name)
+        validation = _validation(phase, timelines, settings.seed, list(answers), lambda: Recommender(model.eval(), composer, answers))
+        checkpoints = Checkpoints(scratch / "checkpoints", fingerprint_of(settings, corpus, accelerator))
+        check_isolation(model, mixture)
+        collect_seldom()
+        stop = Stop()  # before this nothing is lost when a signal ends the process
         progress = train(accelerator, objective, mixture, phase, settings, validation=validation, checkpoints=checkpoints, scratch=scratch, stop=stop)
         if accelerator.is_main_process:  # alone from here on: the others have nothing to wait for
             card["valid"] = progress.best_figures
@@ -158,7 +157,20 @@ def run(
             shutil.rmtree(scratch)
             log.info("wrote %s", settings.output)
             sys.stdout.write(json.dumps({"output": str(settings.output), "steps": progress.step, "valid": card["valid"]}) + "\n")
-    accelerator.end_training()
+        accelerator.end_training()
+
+
+@contextmanager
+def alone_in(scratch: Path) -> Iterator[None]:
+    """A block in which no other process trains into this folder; where nothing else was put there, it leaves nothing. Raises BlockingIOError where another process does."""
+    lock = sole_writer(scratch / "lock")
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # there are checkpoints, or the run is finished and all of it is gone
+            (scratch / "lock").unlink()
+            scratch.rmdir()
+        lock.close()
 
 
 def some_users(corpus: Corpus, fraction: float, seed: int) -> Corpus:

@@ -1,0 +1,96 @@
+"""A run that is killed at any time, any number of times, comes to the bits of one that was never touched; and at every moment it can be gone on with."""
+
+import math
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from llmrec.publishing import verify
+
+sys.path.insert(0, str(Path(__file__).parent))  # the fork server imports it by name
+from launched import Run
+
+pytestmark = pytest.mark.slow
+KILLS = int(os.environ.get("LLMREC_KILLS", "6"))
+SEED = int(os.environ.get("LLMREC_SEED", "0"))
+FAST = ["--config", "tiny", "precision=fp32", "threads=1", "model.width=32", "model.mlp_width=64", "checkpoint_steps=7"]
+DROPOUT = ["model.embedding_dropout=0.2", "model.residual_dropout=0.2", "model.attention_dropout=0.1"]
+PHASES = {
+    "pretrain": [*DROPOUT, "pretrain.batch_tokens=512", "pretrain.max_steps=60", "pretrain.epochs=1000", "pretrain.validation.every_epochs=8"],
+    "finetune": [*DROPOUT, "model.lora.dropout=0.1", "finetune.batch_tokens=512", "finetune.max_steps=45", "finetune.epochs=1000", "finetune.validation.every_epochs=4"],
+}
+KEPT = ("model.safetensors", "item_rows.safetensors", "adapter_model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def runs(toy_corpus, tmp_path_factory):
+    """Runs nobody touched, by phase and number of processes: their arguments, their folder, and how long they took."""
+    folder = tmp_path_factory.mktemp("untouched")
+    (folder / "corpus").mkdir()
+    toy_corpus.save(folder / "corpus")
+    made = {}
+
+    def run(phase, world):
+        if (phase, world) not in made:
+            arguments = [*FAST, *PHASES[phase], f"data.corpus={folder / 'corpus'}", f"processes={world}"]
+            if phase == "finetune":
+                arguments.append(f"model.base={run('pretrain', 1)[1]}")
+            output = folder / f"{phase}-{world}"
+            for _ in range(2):  # the first waits for the fork server
+                begun = time.monotonic()
+                whole = Run(phase, [*arguments, f"output={output}", "overwrite=true"], folder / "talk", world=world)
+                assert whole.wait() == [0] * world, whole.said()
+            made[phase, world] = arguments, output, time.monotonic() - begun
+        return made[phase, world]
+
+    return run
+
+
+def figures(folder):
+    return [line.partition(', "steps_per_second"')[0] + line.partition('"loss_')[1] + line.partition('"loss_')[2] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def whole_checkpoints(scratch):
+    """The checkpoints that verify, newest last."""
+    found = []
+    for folder in sorted((scratch / "checkpoints").glob("step-*")):
+        try:
+            verify(folder)
+            found.append(folder.name)
+        except ValueError:
+            pass
+    return found
+
+
+@pytest.mark.parametrize(("phase", "world"), [("pretrain", 1), ("finetune", 1), ("finetune", 2)])
+def test_killed_at_random_times_a_run_comes_to_the_same_bits(runs, tmp_path, counted, phase, world):
+    arguments, untouched, seconds = runs(phase, world)
+    rng, kills, bad, finished = random.Random(SEED), 0, 0, 0
+    while kills < math.ceil(KILLS / 3):
+        output, seen = tmp_path / f"run-{finished}", False
+        while True:
+            run = Run(phase, [*arguments, f"output={output}"], tmp_path / "talk", world=world)
+            run.processes[0].join(rng.uniform(0, seconds))
+            if world > 1 and rng.random() < 0.5:  # one of them alone: the others notice
+                run.send(signal.SIGKILL, rank=rng.randrange(world))
+                codes = run.wait(20)
+                assert 0 not in codes or codes == [0] * world or output.exists(), (codes, run.said())
+            else:
+                run.send(signal.SIGKILL)
+                codes = run.wait(20)
+            if codes == [0] * world or output.exists():
+                break
+            kills += 1
+            usable = bool(whole_checkpoints(output.with_name(f"{output.name}.run")))
+            bad += seen and not usable
+            seen = seen or usable
+        finished += 1
+        same = figures(output) == figures(untouched) and all((output / name).read_bytes() == (untouched / name).read_bytes() for name in KEPT if (untouched / name).exists())
+        bad += not same
+    counted(f"Runs killed at random times ({phase}, {world} {'processes' if world > 1 else 'process'}) that differ or are left without a checkpoint", bad, kills)
+    assert not bad, f"{bad} of {kills} kills, {finished} runs, seed {SEED}"
