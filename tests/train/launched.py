@@ -3,6 +3,7 @@
 Not a test: tests/train/test_survival.py and test_peers.py start these. Forked by multiprocessing's fork server, so that nothing of pytest's own process is copied.
 """
 
+import atexit
 import multiprocessing
 import os
 import resource
@@ -30,6 +31,7 @@ class Run:
             SERVER.Process(target=begin, args=(phase, [str(argument) for argument in arguments], {**shared, **rank}, str(talk), fault if fault and fault[2] == number else None, idle))
             for number, rank in enumerate(ranks)
         ]
+        atexit.register(self.send, signal.SIGKILL)  # a test that fails waits for nobody
         for process in self.processes:
             process.start()
 
