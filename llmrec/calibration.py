@@ -60,7 +60,7 @@ def blended(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray,
     values: (answers,) ascending, the number each answer stands for.   expected: (questions, estimates).   weights: as `fit_blend` gave them.
     Two answers get the log-odds of the blend. More are tilted, p(v) * exp(t * v), until their mean is the blend: of all distributions with that mean the nearest to what the model said.
     """
-    target = _inputs(probabilities, values, expected) @ np.asarray(weights)
+    target = (_inputs(probabilities, values, expected) * np.asarray(weights)).sum(axis=1)  # not a product of matrices, whose sums depend on how many rows there are
     if len(values) == 2:
         return np.stack([expit(-target), expit(target)], axis=1)
     margin = MARGIN * (values[-1] - values[0])
@@ -105,7 +105,7 @@ def _robust(inputs: np.ndarray, targets: np.ndarray, bound: float) -> np.ndarray
 
 def _inputs(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """(questions, 1 + estimates + 1): the model's own mean, or its log-odds, what is expected, and ones."""
-    own = np.log(np.maximum(probabilities[:, 1], _TINY) / np.maximum(probabilities[:, 0], _TINY)) if len(values) == 2 else probabilities @ values
+    own = np.log(np.maximum(probabilities[:, 1], _TINY) / np.maximum(probabilities[:, 0], _TINY)) if len(values) == 2 else (probabilities * values).sum(axis=1)
     return np.column_stack([own, expected, np.ones(len(own))])
 
 
@@ -121,6 +121,6 @@ def _tilted(probabilities: np.ndarray, values: np.ndarray, means: np.ndarray) ->
 
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        short = at(middle) @ values < means
+        short = (at(middle) * values).sum(axis=1) < means
         low, high = np.where(short, middle, low), np.where(short, high, middle)
     return at((low + high) / 2)

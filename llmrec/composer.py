@@ -72,12 +72,13 @@ class Example:
 
 
 class Prompt(NamedTuple):
-    """A prompt that ends where an answer of `space` begins. trunk: how many of its tokens are the history, which other questions may share.
+    """A prompt that ends where an answer of `space` begins. trunk: how many of its tokens are the history, which other questions may share.   lead: how many of these are the wording's own, before anything of the request.
 
     skipped: items of the history the catalogue does not hold.   shown: how many of its newest events fit.
     """
 
     tokens: list[int]
+    lead: int
     trunk: int
     space: str
     skipped: int
@@ -188,7 +189,7 @@ class Composer:
         events = [e for e in request.history if e.item_id in self._rows]
         tail = self.question(template, request) if template.question else self._before_code(template, request.context, request.timestamp, events[-1] if events else None)
         strand, ends = self.trunk(template, events, room=len(tail))
-        return Prompt(strand.tokens + tail, len(strand.tokens), space, len(request.history) - len(events), sum(end > 0 for end in ends))
+        return Prompt(strand.tokens + tail, len(self.head(template)), len(strand.tokens), space, len(request.history) - len(events), sum(end > 0 for end in ends))
 
     def question(self, template: PromptTemplate, request: Request) -> list[int]:
         """The tokens of a template's question, its fields filled from the request."""

@@ -18,6 +18,7 @@ from transformers import Cache, PreTrainedModel
 
 from llmrec.answers import TEXT, AnswerSpace, Trie
 from llmrec.bases import decoder_of, dropout
+from llmrec.steady import linear, steady
 
 
 MAX_CROWN = 1 << 20
@@ -90,6 +91,7 @@ class LanguageModel(nn.Module):
         learned = table.detach()[vocabulary_size:].clone() if table.shape[0] > vocabulary_size else torch.randn(new_tokens, table.shape[1]) * std
         if table.shape[0] > vocabulary_size:
             lm.resize_token_embeddings(vocabulary_size)
+        steady(lm)
         self.lm, self.adapted = lm, False
         self.vocabulary_size = vocabulary_size
         self.learned = nn.Parameter(learned)
@@ -202,10 +204,10 @@ class LanguageModel(nn.Module):
         if int(space.tokens[0]) >= self.vocabulary_size:
             rows = self.rows() if rows is None else rows
             whole = len(space.tokens) == len(rows)
-            return self._shape(F.linear(hidden_SH, rows if whole else rows[space.tokens - self.vocabulary_size]))
+            return self._shape(linear(hidden_SH, rows if whole else rows[space.tokens - self.vocabulary_size]))
         head = self.base.get_output_embeddings()
         bias = head.bias[space.tokens] if getattr(head, "bias", None) is not None else None
-        return self._shape(F.linear(hidden_SH, head.weight[space.tokens], bias))
+        return self._shape(linear(hidden_SH, head.weight[space.tokens], bias))
 
     def text_logits(self, hidden_SH: Tensor) -> Tensor:
         """(S, vocabulary_size): the logits of words."""

@@ -15,16 +15,16 @@ ROOT = Path(__file__).parents[1]
 
 # Each module or package of llmrec, and the two folders of things to launch, with its floor: it imports lower floors only. docs/architecture.md shows the same.
 FLOORS = {
-    "answers": 0, "assets": 0, "bases": 0, "calibration": 0, "interactions": 0, "lexical": 0, "metrics": 0, "parquet": 0, "plots": 0, "publishing": 0, "results": 0, "simulation": 0, "templates": 0, "vocabulary": 0,
+    "answers": 0, "assets": 0, "bases": 0, "calibration": 0, "exits": 0, "interactions": 0, "lexical": 0, "metrics": 0, "parquet": 0, "plots": 0, "simulation": 0, "steady": 0, "templates": 0, "vocabulary": 0,
     "words": 0,
-    "collaborative": 1, "config": 1, "content": 1, "encoders": 1, "evidence": 1, "grounding": 1, "indexing": 1, "model": 1, "predictions": 1, "queries": 1, "readers": 1, "splits": 1, "timelines": 1,
-    "baselines": 2, "composer": 2, "decoding": 2, "exam": 2, "launch": 2,
+    "collaborative": 1, "config": 1, "content": 1, "encoders": 1, "evidence": 1, "grounding": 1, "indexing": 1, "model": 1, "predictions": 1, "publishing": 1, "queries": 1, "readers": 1, "splits": 1, "timelines": 1,
+    "baselines": 2, "composer": 2, "decoding": 2, "exam": 2, "launch": 2, "results": 2,
     "evaluation": 3, "expectations": 3, "memory": 3, "tasks": 3,
     "audit": 4, "citing": 4, "mixture": 4, "objective": 4, "recommender": 4, "report": 4,
     "generate": 5, "prepare": 5, "train": 5, "eval": 5,
 }
 # May import torch and what needs it when they are loaded; nobody else reaches it, whatever way the imports go.
-STARRED = {"bases", "decoding", "encoders", "mixture", "model", "objective", "recommender", "train"}
+STARRED = {"bases", "decoding", "encoders", "mixture", "model", "objective", "recommender", "steady", "train"}
 TORCH = {"torch", "transformers", "peft", "accelerate", "safetensors.torch"}
 
 # Imports of the same floor, outside one's own package.

@@ -182,8 +182,8 @@ def test_histories_of_one_length_are_read_together_with_the_questions_of_each(re
     monkeypatch.setattr(answering, "FAN_TOKENS", fan_tokens)  # 5: the questions of one history go into several pieces
     sizes = []
     fans = Reading.fans
-    monkeypatch.setattr(Reading, "fans", lambda model, trunks, tails: sizes.append(sorted(map(len, tails))) or fans(model, trunks, tails))
-    histories = {"a": (["i1", "i3"], IDS[:3]), "b": (["i2", "i7"], IDS), "c": (["i5", "i4"], IDS[2:7])}
+    monkeypatch.setattr(Reading, "fans", lambda model, trunks, tails, **more: sizes.append(sorted(map(len, tails))) or fans(model, trunks, tails, **more))
+    histories = {"a": (["i1", "i3"], IDS[:3]), "b": (["i2", "i7"], IDS), "c": (["i5", "i4"], IDS[2:5])}
     requests = [
         Request(id=f"{name}:{item}", task="rating", item_id=item, history=tuple(Event(x, 3.0) for x in history)) for name, (history, items) in histories.items() for item in items
     ]

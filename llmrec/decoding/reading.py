@@ -18,8 +18,8 @@ from transformers import DynamicCache
 from llmrec.model import LanguageModel
 
 
-SHARED_TOKENS = 256
-"""Tokens that sharing the beginning of prompts must save: it costs a read of its own."""
+SHARED_TOKENS = 32
+"""Tokens from which on a beginning that prompts share is read apart: it costs a read of its own."""
 
 
 @dataclass
@@ -32,24 +32,24 @@ class Reading:
     prompt_tokens: int
 
     @classmethod
-    def of(cls, model: LanguageModel, prompts: Sequence[Sequence[int]]) -> Reading:
-        """Reads prompts of one length; what all begin with, an instruction, is read once. Raises FloatingPointError where a hidden state is not finite."""
+    def of(cls, model: LanguageModel, prompts: Sequence[Sequence[int]], *, lead: int = 0) -> Reading:
+        """Reads prompts of one length. lead: how many tokens all begin with, an instruction: read once, and apart whatever number of prompts there is, so that each is read as it would be alone. Raises FloatingPointError where a hidden state is not finite."""
         tokens = torch.tensor(prompts, dtype=torch.long, device=model.device)
         size, length = tokens.shape
         cache = DynamicCache(config=model.base.config)
-        common = min(int((tokens == tokens[0]).all(dim=0).long().cumprod(0).sum()), length - 1)
-        if common * (size - 1) < SHARED_TOKENS:
-            common = 0
-        if common:
-            _causal(model, tokens[:1, :common], cache)
+        lead = min(lead, length - 1)
+        if lead < SHARED_TOKENS:
+            lead = 0
+        if lead:
+            _causal(model, tokens[:1, :lead], cache)
             cache.batch_repeat_interleave(size)
-        return cls(model, _finite(_causal(model, tokens[:, common:], cache)[:, -1]), cache, length)
+        return cls(model, _finite(_causal(model, tokens[:, lead:], cache)[:, -1]), cache, length)
 
     @classmethod
-    def fans(cls, model: LanguageModel, trunks: Sequence[Sequence[int]], tails: Sequence[Sequence[Sequence[int]]]) -> Reading:
-        """Reads trunks of one length once, and behind each its tails: as many prompts as there are tails, those of the first trunk first. Nothing can grow behind them: for answers of one token."""
-        reading = cls.of(model, trunks)
-        size, length = len(trunks), max(sum(map(len, own)) for own in tails)
+    def fans(cls, model: LanguageModel, trunks: Sequence[Sequence[int]], tails: Sequence[Sequence[Sequence[int]]], *, lead: int = 0, room: int = 0) -> Reading:
+        """Reads trunks of one length once, and behind each its tails: as many prompts as there are tails, those of the first trunk first. Nothing can grow behind them: for answers of one token. room: to how many tokens the tails of a trunk are padded at least."""
+        reading = cls.of(model, trunks, lead=lead)
+        size, length = len(trunks), max(room, *(sum(map(len, own)) for own in tails))
         tokens = np.zeros((size, length), dtype=np.int64)
         depth = np.zeros((size, length), dtype=np.int64)
         tail = np.full((size, length), -1, dtype=np.int64)  # padding sees itself

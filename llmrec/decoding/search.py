@@ -36,11 +36,11 @@ def beam(reading: Reading, trie: Trie, space: str, *, width: int, allowed: Allow
     ancestors: Tensor | None = None  # (B, K, grown): which grown tokens each beam sees
     for depth in range(trie.depth - 1):
         open_ = (tensors.high[nodes] - tensors.low[nodes] > 1) & ~scores.isneginf()
-        read = int(open_.sum(dim=1).max())
-        if not read:
+        if not bool(open_.any()):
             break
-        # The unfinished beams of each prompt stand first; where a prompt has fewer than another, finished ones are read with them and ignored.
-        place = open_.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :read]
+        # The unfinished beams of each prompt stand first. Finished ones are read with them and ignored: how many are read must not follow from a neighbour.
+        read = nodes.shape[1]
+        place = open_.to(torch.int8).argsort(dim=1, descending=True, stable=True)
         asked, alive = nodes.gather(1, place), open_.gather(1, place)
         itself = torch.eye(read, dtype=torch.bool, device=model.device).expand(len(nodes), read, read)
         sees = itself if ancestors is None else torch.cat([ancestors.gather(1, place[..., None].expand(-1, -1, ancestors.shape[2])), itself], dim=2)
@@ -88,21 +88,18 @@ def exact(reading: Reading, trie: Trie, space: str, *, allowed: Allowed | None =
 
 
 @torch.inference_mode()
-def score(reading: Reading, trie: Trie, space: str, answers: np.ndarray) -> np.ndarray:
+def score(reading: Reading, trie: Trie, space: str, answers: np.ndarray, *, room: int = 0) -> np.ndarray:
     """The scores of given answers: (B, M) answer rows, -1 where a prompt has fewer, to (B, M) float64, -inf there.
 
-    A prompt reads only the nodes its own answers pass.
+    A prompt reads only the nodes its own answers pass. room: to how many these are padded at least.
     """
     model = reading.model
     tensors = model.spaces[space]
     rows, device = model.rows(), model.device
     put = lambda array: torch.as_tensor(np.ascontiguousarray(array), device=device)  # noqa: E731
-    paths = trie.paths(np.maximum(answers, 0))
-    above, below = np.maximum(paths[:, :, :-1], 0), paths[:, :, 1:]
-    choice = (below >= 0) & (answers >= 0)[..., None] & (trie.first[above + 1] - trie.first[above] > 1)  # steps at which there is something to choose
-    asked = [np.unique(nodes[chosen & (nodes > 0)]) for nodes, chosen in zip(above, choice)]
-    nodes = [_with_ancestors(trie, own) for own in asked]
-    tree = np.zeros((len(answers), max(map(len, nodes))), dtype=np.int64)
+    above, below, choice = _steps(trie, answers)
+    nodes = [_passed(trie, own, chosen) for own, chosen in zip(above, choice)]
+    tree = np.zeros((len(answers), max(room, *map(len, nodes))), dtype=np.int64)
     for row, own in enumerate(nodes):
         tree[row, : len(own)] = own
     logits = model.space_logits(reading.last, tensors, rows)[:, None]
@@ -120,6 +117,24 @@ def score(reading: Reading, trie: Trie, space: str, answers: np.ndarray) -> np.n
         place = np.array([0 if n == 0 else 1 + np.searchsorted(nodes[p], n) for p, n in zip(prompt, node)], dtype=np.int64)
         scores[prompt, number] += log_probs[put(prompt), put(place), put(below[prompt, number, level] - trie.first[node])].cpu().numpy()
     return scores
+
+
+def count_nodes(trie: Trie, answers: np.ndarray) -> int:
+    """How many nodes `score` reads for the answers (M,) of one prompt."""
+    above, _, choice = _steps(trie, answers[None])
+    return len(_passed(trie, above[0], choice[0]))
+
+
+def _steps(trie: Trie, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The steps down to answers (B, M), as (B, M, depth): the nodes above and below each, and where there is something to choose."""
+    paths = trie.paths(np.maximum(answers, 0))
+    above, below = np.maximum(paths[:, :, :-1], 0), paths[:, :, 1:]
+    return above, below, (below >= 0) & (answers >= 0)[..., None] & (trie.first[above + 1] - trie.first[above] > 1)
+
+
+def _passed(trie: Trie, above: np.ndarray, choice: np.ndarray) -> np.ndarray:
+    """The nodes of one prompt at which there is something to choose, and their ancestors."""
+    return _with_ancestors(trie, np.unique(above[choice & (above > 0)]))
 
 
 def _children(first: Tensor, log_probs: Tensor, tensors: SpaceTensors) -> Tensor:

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from llmrec.calibration import blended, tempered
 from llmrec.composer import MAX_ANSWER_TOKENS, Composer
 from llmrec.decoding.allowed import Allowed
 from llmrec.decoding.reading import Reading
-from llmrec.decoding.search import beam, exact, score
+from llmrec.decoding.search import beam, count_nodes, exact, score
 from llmrec.decoding.writing import write
 from llmrec.expectations import Expectations
 from llmrec.grounding import Claim, Grounding, Speller
@@ -49,18 +48,35 @@ MASKS = 64
 FAN_TOKENS = 512
 """Tokens of questions read at once behind one history: each batch is a square of them in attention."""
 
+STRIDE = 16
+"""Lengths that are padded end at multiples of this: what a prompt is padded to follows from itself alone, not from its neighbours, and so do its numbers to the last bit."""
+
 
 class Query(NamedTuple):
-    """A prompt on its way to an answer: the request's number, the request, its tokens (of which `trunk` are the history), its answer space and how it is searched."""
+    """A prompt on its way to an answer: the request's number, the request, its tokens (of which `lead` are the wording's own and `trunk` all but the question), its answer space and how it is searched.
+
+    width: of a beam; of given answers ("rank"), how many nodes of the trie are read for them.
+    """
 
     number: int
     request: Request
     tokens: list[int]
+    lead: int
     trunk: int
     space: str
     mode: str
     width: int
     skipped: int
+
+
+class Batch(NamedTuple):
+    """Queries that are read together. fans: those with one history, where questions stand behind it together, each padded to `width` tokens."""
+
+    mode: str
+    space: str
+    width: int
+    queries: Sequence[Query]
+    fans: Sequence[Sequence[Query]] = ()
 
 
 class Recommender:
@@ -142,14 +158,14 @@ class Recommender:
             except (ValueError, KeyError) as error:
                 answers[number] = Prediction(request.id, request.task, error=str(error.args[0]), user_id=request.user_id)
         with tqdm(total=len(requests), desc="predict", unit="request", disable=not progress, mininterval=1) as bar:
-            for mode, space, width, batch in self._batches(queries):
+            for batch in self._batches(queries):
                 try:
-                    found = self._answer(mode, space, width, batch)
+                    found = self._answer(*batch)
                 except FloatingPointError as error:
-                    found = [Prediction(error=str(error)) for _ in batch]
-                for query, prediction in zip(batch, found, strict=True):
+                    found = [Prediction(error=str(error)) for _ in batch.queries]
+                for query, prediction in zip(batch.queries, found, strict=True):
                     answers[query.number] = replace(prediction, id=query.request.id, task=query.request.task, skipped=query.skipped, user_id=query.request.user_id)
-                bar.update(len(batch))
+                bar.update(len(batch.queries))
         return answers
 
     # --- from requests to answers ----------------------------------------------------------------------------------------------
@@ -167,7 +183,7 @@ class Recommender:
             self._where(request.where)
         if not task.reads_history and request.history:
             request = replace(request, history=())
-        tokens, trunk, space, skipped, shown = self.composer.prompt(template, request, space=space)
+        tokens, lead, trunk, space, skipped, shown = self.composer.prompt(template, request, space=space)
         if request.exclude_seen and len(request.history) >= len(self.catalog) and self.catalog.rows.keys() <= {event.item_id for event in request.history if event.seen}:
             # Who has had everything is offered what lies longest back, rather than nothing.
             request = replace(request, history=request.history[-shown:] if shown else ())
@@ -179,55 +195,51 @@ class Recommender:
             trie = self.composer.spaces[ITEMS].trie
             width = min(max(beams, request.k), len(trie.codes))
             if trie.depth > 1 and request.candidates is not None:
-                mode, width = "rank", 0
+                mode, width = "rank", _upward(count_nodes(trie, np.flatnonzero(self._allowed([request]).dense(len(trie.codes))[0])))
             # One token an item: the first read scores them all. And a beam that holds a quarter of the catalogue costs more than reading every node once.
             elif exhaustive or trie.depth == 1 or 4 * width >= len(trie.codes):
                 mode, width = "exact", 0
             else:
                 mode = "beam"
-        return Query(number, request, tokens, trunk, space, mode, width, skipped)
+        return Query(number, request, tokens, lead, trunk, space, mode, width, skipped)
 
-    def _batches(self, queries: Sequence[Query]) -> Iterator[tuple[str, str, int, Sequence[Query]]]:
-        """What can be read together, as (mode, space, width, queries): prompts of one length, or ("fan") histories of one length with the questions behind each."""
+    def _batches(self, queries: Sequence[Query]) -> Iterator[Batch]:
+        """What can be read together: prompts of one length with the same words of their own, or histories of one length with the questions behind each.
+
+        In which batch a prompt stands, and beside what, moves none of its numbers.
+        """
         alike: dict[tuple, list[Query]] = defaultdict(list)
         fans: dict[tuple, list[Query]] = defaultdict(list)
         for query in queries:
             if query.mode == "closed" and self.composer.spaces[query.space].trie.depth == 1:
-                fans[query.space, *query.tokens[: query.trunk]].append(query)
+                fans[query.space, query.lead, *query.tokens[: query.trunk]].append(query)
             else:
-                alike[query.mode, query.space, query.width, len(query.tokens)].append(query)
+                alike[_key(query)].append(query)
         pieces: dict[tuple, list[list[Query]]] = defaultdict(list)
-        for (space, *trunk), fan in fans.items():
+        for (space, lead, *trunk), fan in fans.items():
             if len(fan) == 1:
-                alike["closed", space, 0, len(fan[0].tokens)].append(fan[0])
+                alike[_key(fan[0])].append(fan[0])
                 continue
+            fan.sort(key=lambda query: query.tokens)  # whatever the order of the requests
             longest = max(len(query.tokens) for query in fan) - len(trunk)
             for piece in _chunks(fan, max(1, FAN_TOKENS // longest)):
-                pieces[space, len(trunk)].append(piece)
-        for (mode, space, width, length), group in sorted(alike.items()):
+                pieces[space, len(trunk), tuple(trunk[:lead]), _upward(sum(len(query.tokens) - len(trunk) for query in piece))].append(piece)
+        for (mode, space, width, length, _), group in sorted(alike.items()):
             size = max(1, self.batch_tokens // (length + width))
             if space == ITEMS:
                 size = min(size, max(1, MAX_SCORES // self.composer.spaces[ITEMS].trie.num_nodes))
             for batch in _chunks(group, size):
-                yield mode, space, width, batch
-        for (space, length), group in sorted(pieces.items()):
-            group.sort(key=len)  # fans of about one size: the smaller are padded to the largest
-            longest = max(len(query.tokens) for piece in group for query in piece) - length
-            start = 0
-            while start < len(group):
-                stop = start + 1
-                while stop < len(group) and (stop + 1 - start) * (length + len(group[stop]) * longest) <= self.batch_tokens:
-                    stop += 1
-                yield "fan", space, 0, [query for piece in group[start:stop] for query in piece]
-                start = stop
+                yield Batch(mode, space, width, batch)
+        for (space, length, _, tails), group in sorted(pieces.items()):
+            for some in _chunks(group, max(1, self.batch_tokens // (length + tails))):
+                yield Batch("fan", space, tails, [query for piece in some for query in piece], some)
 
-    def _answer(self, mode: str, space_name: str, width: int, batch: Sequence[Query]) -> list[Prediction]:
+    def _answer(self, mode: str, space_name: str, width: int, batch: Sequence[Query], fans: Sequence[Sequence[Query]]) -> list[Prediction]:
+        lead = batch[0].lead
         if mode == "fan":
-            longest = max(len(query.tokens) - query.trunk for query in batch)
-            fans = [piece for _, fan in groupby(batch, key=lambda query: query.tokens[: query.trunk]) for piece in _chunks(list(fan), max(1, FAN_TOKENS // longest))]
-            reading = Reading.fans(self.model, [fan[0].tokens[: fan[0].trunk] for fan in fans], [[query.tokens[query.trunk :] for query in fan] for fan in fans])
+            reading = Reading.fans(self.model, [fan[0].tokens[: fan[0].trunk] for fan in fans], [[query.tokens[query.trunk :] for query in fan] for fan in fans], lead=lead, room=width)
         else:
-            reading = Reading.of(self.model, [query.tokens for query in batch])
+            reading = Reading.of(self.model, [query.tokens for query in batch], lead=lead)
         if mode == "write":
             vocabulary = self.composer.vocabulary
             texts = write(reading, end=vocabulary.end, forbidden=vocabulary.control, max_tokens=MAX_ANSWER_TOKENS, guards=[self._guard(query.request) for query in batch])
@@ -246,7 +258,7 @@ class Recommender:
             rows = np.full((len(batch), max(map(len, given))), -1, dtype=np.int64)
             for place, own in enumerate(given):
                 rows[place, : len(own)] = own
-            scores = score(reading, space.trie, space_name, rows)
+            scores = score(reading, space.trie, space_name, rows, room=width)
             best = [_best(row, query.request.k) for query, row in zip(batch, scores)]
             return [self._listed(query.request.k, own[places], row[places]) for query, own, row, places in zip(batch, rows, scores, best)]
         rows, scores = beam(reading, space.trie, space_name, width=width, allowed=allowed)
@@ -267,11 +279,8 @@ class Recommender:
 
     def _worded(self, requests: Sequence[Request], reading: Reading, allowed: Allowed | None) -> np.ndarray:
         """(requests, items): log-probabilities of all items, -inf where one is not allowed; pooled with what the words of a query say, for tasks that weigh them."""
-        trie = self.composer.spaces[ITEMS].trie
+        scores = exact(reading, self.composer.spaces[ITEMS].trie, ITEMS)  # of the whole catalogue: what is left out, of this request or of another, changes no score
         weights = np.array([self.lexical.get(request.task, 0.0) if request.query else 0.0 for request in requests])
-        if not weights.any():
-            return exact(reading, trie, ITEMS, allowed=allowed)
-        scores = exact(reading, trie, ITEMS)  # of the whole catalogue: what is left out changes no score
         for weight in np.unique(weights[weights > 0]):
             own = weights == weight
             scores[own] = pooled(scores[own], self.texts([request.query for request, chosen in zip(requests, own) if chosen]), float(weight))
@@ -382,6 +391,15 @@ def _events(history: Iterable[str | Event]) -> tuple[Event, ...]:
     return tuple(Event(x) if isinstance(x, str) else x for x in history)
 
 
-def _chunks(queries: Sequence[Query], size: int) -> Iterable[Sequence[Query]]:
+def _key(query: Query) -> tuple[str, str, int, int, tuple[int, ...]]:
+    """What must be equal for queries to be read together."""
+    return query.mode, query.space, query.width, len(query.tokens), tuple(query.tokens[: query.lead])
+
+
+def _upward(length: int) -> int:
+    return -(-length // STRIDE) * STRIDE
+
+
+def _chunks(queries: Sequence, size: int) -> Iterable[Sequence]:
     for start in range(0, len(queries), size):
         yield queries[start : start + size]
