@@ -1,19 +1,39 @@
-# make demo: the whole path on the built-in data, in minutes.   make test: the tests.   make test-nightly: the same faults many times, and broken copies that tests must notice.   All make .venv first.
+# make demo: the whole path on the built-in data, in minutes.   make test: the tests.   make test-nightly: the same faults many times, and broken copies that tests must notice.   All make .venv first; with LOCKED=yes from the very files that requirements.lock names by their hashes.
 SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin/python
+PIP := $(VENV)/bin/pip --disable-pip-version-check
+LOCKED ?= no
 export OMP_WAIT_POLICY := passive
 export TOKENIZERS_PARALLELISM := false
 DEMO := runs/demo
 
-.PHONY: demo test test-nightly clean
+define LOCK
+import json, re, sys
+found = [(re.sub(r"[-_.]+", "-", each["metadata"]["name"]).lower(), each["metadata"]["version"], each["download_info"]) for each in json.load(sys.stdin)["install"]]
+head = open("requirements.lock").readline()
+with open("requirements.lock", "w") as file:
+    file.write(head + "".join(f"{name}=={version} --hash=sha256:{taken['archive_info']['hashes']['sha256']}\n" for name, version, taken in sorted(found, key=lambda row: row[:2]) if name != "llmrec"))
+endef
+export LOCK
 
-$(VENV)/installed: pyproject.toml constraints.txt
+.PHONY: demo test test-nightly lock clean
+
+$(VENV)/installed: pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --disable-pip-version-check --quiet --constraint constraints.txt torch==2.13.0
-	$(VENV)/bin/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[test]"
+ifeq ($(LOCKED),yes)
+	$(PIP) install --quiet --require-hashes --only-binary :all: --requirement requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+else
+	$(PIP) install --quiet --constraint constraints.txt torch==2.13.0
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[test]"
+endif
 	touch $@
+
+# What the constraints lead to, with hashes: pip resolves, and says which file it would take for each.
+lock:
+	$(PIP) install --quiet --dry-run --ignore-installed --only-binary :all: --report /dev/stdout --constraint constraints.txt torch==2.13.0 setuptools wheel ".[test]" | $(RUN) -c "$$LOCK"
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)

@@ -30,20 +30,33 @@ class Base(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
 
 
-def load_base(name: str, *, revision: str | None = None) -> Base:
-    """A causal LM and its tokenizer by folder or hub id. Raises as load_lm, and ValueError for a tokenizer that can't be used."""
-    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+def load_base(name: str) -> Base:
+    """A causal LM and its tokenizer by what `pretrained` takes. Raises as load_lm, and ValueError for a tokenizer that can't be used."""
+    tokenizer = pretrained(AutoTokenizer, name)
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(f"the tokenizer of {name} is a {type(tokenizer).__name__} without tokenizer.json; a fast tokenizer is needed")
-    return Base(load_lm(name, revision=revision), tokenizer)
+    return Base(load_lm(name), tokenizer)
 
 
-def load_lm(name: str, *, revision: str | None = None) -> PreTrainedModel:
-    """A causal LM by folder or hub id: safetensors only, no remote code, float32. Raises OSError where there is none, ValueError where its weights are damaged, not those of its config, or not finite."""
+def pretrained(kind: type, name: str, **options: object) -> object:
+    """A tokenizer or a model of a transformers auto class: from a local folder, or from a hub by ORG/NAME@COMMIT. No code that comes with it is run, and no name that may hold something else tomorrow is fetched.
+
+    Raises FileNotFoundError for a name that is neither.
+    """
+    if Path(name).is_dir():
+        return kind.from_pretrained(name, trust_remote_code=False, **options)
+    found = re.fullmatch(r"([\w.-]+(?:/[\w.-]+)?)@([0-9a-f]{40})", name)
+    if found is None:
+        raise FileNotFoundError(f"{name!r} is no folder; expected one, or what a hub has at one commit: ORG/NAME@COMMIT, with its 40 hexadecimal digits")
+    return kind.from_pretrained(found[1], revision=found[2], trust_remote_code=False, **options)
+
+
+def load_lm(name: str) -> PreTrainedModel:
+    """A causal LM by what `pretrained` takes: safetensors only, no remote code, float32. Raises OSError where there is none, ValueError where its weights are damaged, not those of its config, or not finite."""
     try:
         if Path(name).is_dir():
             check_weights(Path(name))
-        lm, found = AutoModelForCausalLM.from_pretrained(name, revision=revision, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True)
+        lm, found = pretrained(AutoModelForCausalLM, name, use_safetensors=True, dtype=torch.float32, output_loading_info=True)
     except (SafetensorError, RuntimeError, RecursionError, AttributeError, TypeError) as error:
         raise ValueError(f"the weights of {name} cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}") from None
     if found["missing_keys"]:
@@ -74,7 +87,7 @@ def check_weights(folder: Path) -> None:
     for name in names:
         with safe_open(folder / name, "pt") as file:
             shapes += [file.get_slice(key).get_shape() for key in file.keys()]
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
+    config = pretrained(AutoConfig, str(folder)).get_text_config()
     sizes = {size for shape in shapes for size in shape}
     for key in ("hidden_size", "vocab_size"):
         if (wanted := getattr(config, key, None)) is not None and wanted not in sizes:
@@ -131,7 +144,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
         (Path(folder) / "tokenizer.model").write_bytes(model.getvalue())
         about = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": False, "legacy": False, "add_prefix_space": False}
         (Path(folder) / "tokenizer_config.json").write_text(json.dumps(about))
-        return AutoTokenizer.from_pretrained(folder)
+        return pretrained(AutoTokenizer, folder)
 
 
 def decoder_of(lm: PreTrainedModel) -> nn.Module:

@@ -49,9 +49,7 @@ class LoraSettings(Section):
 
 class ModelSettings(Section):
     base: str = "built-in"
-    """A folder, a hub id, or "built-in": a small Llama created for the corpus."""
-    revision: str | None = None
-    """The hub revision of the base (a commit hash keeps it fixed)."""
+    """A folder, a hub's ORG/NAME@COMMIT, or "built-in": a small Llama created for the corpus."""
     vocabulary: int = Field(4000, ge=300)
     """Pieces of the built-in tokenizer; a small text gets fewer."""
     width: int = Field(128, ge=8)
@@ -82,7 +80,7 @@ class ContentSettings(Section):
     learned: bool = True
     """Whether an item's row has a learned vector of its own; False: its content alone, where data are so small that a row would learn its users by heart."""
     source: str = "tfidf"
-    """Where content vectors come from: "tfidf" (TF-IDF and truncated SVD of title and attributes), "base" (the base model's own token embeddings of them), or the folder or hub id of a sentence encoder."""
+    """Where content vectors come from: "tfidf" (TF-IDF and truncated SVD of title and attributes), "base" (the base model's own token embeddings of them), or a sentence encoder: a folder, or a hub's ORG/NAME@COMMIT."""
     size: int = Field(256, ge=1)
     """Dimensions of the TF-IDF vectors; encoders keep their own."""
     collaborative: int = Field(0, ge=0)

@@ -6,13 +6,14 @@ Separate from `content`, which needs no torch and is what every corpus gets by d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer
 
-from llmrec.bases import Base
+from llmrec.bases import Base, check_weights, pretrained
 
 BATCH = 64
 MAX_TOKENS = 128
@@ -31,12 +32,14 @@ def token_embeddings(base: Base, texts: Sequence[str]) -> np.ndarray:
 
 @torch.no_grad()
 def sentence_vectors(encoder: str, texts: Sequence[str]) -> np.ndarray:
-    """Mean-pooled last hidden states of an encoder by folder or hub id: (texts, width), float32, each of length 1.
+    """Mean-pooled last hidden states of an encoder, by what llmrec.bases.pretrained takes: (texts, width), float32, each of length 1.
 
     Source of the pooling: Reimers and Gurevych 2019, section 3.
     """
-    tokenizer = AutoTokenizer.from_pretrained(encoder, padding_side="right")  # padded left, a text's positions would depend on its neighbours
-    model = AutoModel.from_pretrained(encoder, use_safetensors=True, dtype=torch.float32).eval()
+    if Path(encoder).is_dir():
+        check_weights(Path(encoder))
+    tokenizer = pretrained(AutoTokenizer, encoder, padding_side="right")  # padded left, a text's positions would depend on its neighbours
+    model = pretrained(AutoModel, encoder, use_safetensors=True, dtype=torch.float32).eval()
     vectors = []
     for start in tqdm(range(0, len(texts), BATCH), desc="encode items", mininterval=1, disable=len(texts) < 20 * BATCH):
         batch = tokenizer(list(texts[start : start + BATCH]), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")

@@ -107,7 +107,7 @@ def _parser(readers: Mapping[str, Mapping[str, str]], *, splits: Sequence[str], 
             public.add_argument(f"--{option.replace('_', '-')}", dest=f"reader_{option}", metavar=option.upper(), help=sentence.replace("%", "%%"))
         _common(public, splits, units)
     model = sources.add_parser("model", help="a recommender from a pretrained model and a corpus, without training", allow_abbrev=False)
-    model.add_argument("--base", required=True, help="folder or hub id of a causal language model")
+    model.add_argument("--base", required=True, help="a causal language model: a folder, or a hub's ORG/NAME@COMMIT")
     model.add_argument("--corpus", required=True, type=Path, help="a prepared corpus")
     _output(model)
     return parser

@@ -1,6 +1,7 @@
 """Tokenizers from any text that read back what they wrote, bases of any family that begin and end a prompt, and none that brings code or a pickle."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import llmrec.bases
-from llmrec.bases import Base, add_residual_dropout, create_base, decoder_layers, dropout, load_base, load_lm, start_and_end, train_tokenizer
+from llmrec.bases import Base, add_residual_dropout, create_base, decoder_layers, dropout, load_base, load_lm, pretrained, start_and_end, train_tokenizer
 
 HARD = ["The Silver Lake", "夏天的海，下雨了。", "naïve café – 100 %", "😀👍🏽 ok", "  two  spaces ", "\ttab", "ÀÉÎ 한국어 ภาษา", "a" * 300, "007 3.14", "<s> </s> <unk>"]
 ENGLISH = ["What comes next in this list of films?", "The user liked Night Train and Paper Moon, but not Harvest."] * 20
@@ -145,9 +146,19 @@ def test_a_tokenizer_without_its_fast_form_is_refused(folder, monkeypatch):
         load_base(str(folder))
 
 
-def test_a_base_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(OSError, match="gone"):
-        load_base(str(tmp_path / "gone"))
+@pytest.mark.parametrize("name", ["gone", "org/model", "org/model@main", "org/model@v1.0", f"org/model@{'a' * 39}", f"../model@{'a' * 40}/..", f"https://somewhere/model@{'a' * 40}"])
+def test_a_base_that_is_not_there_or_may_be_another_tomorrow_is_refused(name):
+    with pytest.raises(FileNotFoundError, match=f"{re.escape(name)}.*ORG/NAME@COMMIT"):
+        load_base(name)
+
+
+def test_a_base_of_a_hub_is_fetched_at_its_commit_and_brings_no_code():
+    class Kind:
+        @staticmethod
+        def from_pretrained(name, **options):
+            return name, options
+
+    assert pretrained(Kind, f"org/model@{'0a' * 20}", use_safetensors=True) == ("org/model", {"revision": "0a" * 20, "trust_remote_code": False, "use_safetensors": True})
 
 
 # --- where a prompt begins and an answer ends --------------------------------------------------------------------------------------

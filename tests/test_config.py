@@ -74,7 +74,7 @@ def test_overrides_reach_every_depth_and_are_yaml(config):
 
 def test_a_value_may_hold_an_equals_sign_and_nothing_at_all():
     assert str(load_settings(None, [*GIVEN, "data.corpus=a=b"]).data.corpus) == "a=b"
-    assert load_settings(None, [*GIVEN, "model.revision="]).model.revision is None
+    assert load_settings(None, [*GIVEN, "finetune.max_steps="]).finetune.max_steps is None
 
 
 def test_the_short_form_of_the_tasks_is_those_of_finetune(config):

@@ -5,13 +5,17 @@ import json
 import os
 import re
 import shutil
+import site
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import llmrec
 
@@ -55,6 +59,58 @@ def test_every_declared_library_has_its_tested_version():
     assert names(project()["dependencies"]) | extras <= pinned
 
 
+def locked():
+    """The lines of requirements.lock: name -> (version, hash)."""
+    lines = [line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    found = [re.fullmatch(r"([a-z0-9-]+)==(\S+) --hash=sha256:([0-9a-f]{64})", line) for line in lines]
+    assert all(found), "a line of the lock names no file"
+    return {line[1]: (line[2], line[3]) for line in found}
+
+
+def normalised(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_lock_holds_a_hash_for_everything_that_is_installed_at_the_tested_versions():
+    lock = locked()
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    assert {name: lock[normalised(name)][0].partition("+")[0] for name in pinned if normalised(name) in lock} == {name: version for name, version in pinned.items() if normalised(name) in lock}
+    wanted, seen = [*project()["dependencies"], *project()["optional-dependencies"]["test"]], set()
+    while wanted:  # and what these need in turn
+        requirement = Requirement(wanted.pop())
+        name = normalised(requirement.name)
+        if name in seen or requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        seen.add(name)
+        assert name in lock, f"{name} is needed and not locked: run `make lock`"
+        wanted += distribution(name).requires or []
+
+
+# Versions below which a known hole is open; the newest hole in parentheses.
+FLOORS = {
+    "torch": "2.10.1",  # CVE-2026-4538
+    "transformers": "5.10.0",  # CVE-2026-9856
+    "accelerate": "1.14.1",  # CVE-2026-69112: an index of shards that names any path; ours is looked at before it is loaded, too
+    "datasets": "5.1.1",  # CVE-2026-57845
+    "pyarrow": "14.0.1",  # CVE-2023-47248
+}
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_no_version_with_a_known_hole_is_accepted(name):
+    allowed = next(Requirement(line).specifier for line in project()["dependencies"] if Requirement(line).name == name)
+    floor = Version(FLOORS[name])
+    below = [f"{floor.major}.{floor.minor}.{floor.micro - 1}" if floor.micro else f"{floor.major}.{floor.minor - 1}.99", f"{floor.major - 1}.99.99", "0.1"]
+    assert not [version for version in below if version in allowed], f"{name}{allowed} lets in versions below {floor}"
+    assert Version(locked()[name][0]) >= floor and Version(distribution(name).version) >= floor
+
+
+def test_nothing_installed_runs_when_python_starts():
+    """A .pth file with a line of code does: how stolen packages began their work in 2026."""
+    code = [path.name for folder in map(Path, site.getsitepackages()) for path in folder.glob("*.pth") if any(line.startswith("import") for line in path.read_text(errors="replace").splitlines())]
+    assert [name for name in code if name != "distutils-precedence.pth" and not name.startswith("__editable__.llmrec-")] == []
+
+
 def test_every_folder_of_code_is_a_listed_package():
     """A package that is not listed is left out of the wheel, and only the wheel's user notices."""
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"])
@@ -66,8 +122,7 @@ def test_every_folder_of_code_is_a_listed_package():
 # --- the wheel ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def built(tmp_path_factory):
     """The wheel of a copy of the sources: building writes beside them."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for folder in FOLDERS:
@@ -76,10 +131,15 @@ def wheel(tmp_path_factory):
         shutil.copy(ROOT / name, source / name)
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--wheel-dir", out, source],
-        check=True, capture_output=True, text=True, timeout=300,
+        check=True, capture_output=True, text=True, timeout=300, env={**os.environ, "SOURCE_DATE_EPOCH": "1780000000"},
     )
-    built, = out.glob("*.whl")
-    return built
+    found, = out.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return built(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +173,12 @@ def test_the_wheel_holds_the_four_folders_as_one_package_and_nothing_else(wheel)
     assert {f"{about}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "top_level.txt")} <= set(held)
     assert zipfile.ZipFile(wheel).read(f"{about}/top_level.txt").decode().split() == ["llmrec"]
     assert {"llmrec/prompts/next_item.yaml", "llmrec/train/configs/demo.yaml", "llmrec/eval/suites/standard.yaml"} <= set(held)
+
+
+@pytest.mark.slow
+def test_a_wheel_built_again_elsewhere_is_the_same_file(wheel, tmp_path_factory):
+    again = built(tmp_path_factory)
+    assert again != wheel and again.name == wheel.name and again.read_bytes() == wheel.read_bytes()
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
     accelerate launch -m train.finetune --config own-data data.corpus=corpora/mine model.base=runs/mine/base output=runs/mine/model
     torchrun --standalone --nproc_per_node 2 -m train.finetune --config own-data data.corpus=corpora/mine model.base=HUB_ID output=runs/mine/model processes=2
 
-The base is what train.pretrain wrote (its item codes, content projection and tokenizer are taken over), or any causal LM by folder or hub id.
+The base is what train.pretrain wrote (its item codes, content projection and tokenizer are taken over), or any causal LM: a folder, or a hub's ORG/NAME@COMMIT.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def main(argv: list[str] | None = None) -> None:
 
     made = settings.model
     if made.base == "built-in":
-        raise ValueError("model.base is 'built-in'; finetune needs a trained base: run train.pretrain first and give its output, or name a folder or hub id")
+        raise ValueError("model.base is 'built-in'; finetune needs a trained base: run train.pretrain first and give its output, or name a folder, or a hub's ORG/NAME@COMMIT")
     accelerator = start(settings)
     corpus = Corpus.load(settings.data.corpus)
     phase = offered(settings.finetune, corpus)
     torch.manual_seed(settings.seed)
-    base = load_base(made.base, revision=made.revision)
+    base = load_base(made.base)
     model, index, content = model_of(settings, corpus, base)
     model.add_adapter(rank=made.lora.rank, alpha=made.lora.alpha, dropout=made.lora.dropout, targets=made.lora.targets)
     add_residual_dropout(model.base, made.residual_dropout)

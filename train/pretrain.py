@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     else:
         torch.manual_seed(settings.seed)
-        base = load_base(made.base, revision=made.revision)
+        base = load_base(made.base)
     model, index, content = model_of(settings, corpus, base)
     add_residual_dropout(model.base, made.residual_dropout)
     templates = {name: bare(templates_of(name)) for name in phase.tasks}

@@ -203,7 +203,7 @@ def check_isolation(model: LanguageModel, mixture: Mixture) -> None:
 def about_run(settings: Settings, corpus: Corpus, accelerator: Accelerator, *, base: str) -> dict[str, object]:
     """What a model folder says of how it was made."""
     return {
-        "base": base, "base_revision": settings.model.revision, "corpus": str(settings.data.corpus), "data_hash": corpus.data_hash, "audit_hash": audit_hash(corpus), "seed": settings.seed,
+        "base": base, "corpus": str(settings.data.corpus), "data_hash": corpus.data_hash, "audit_hash": audit_hash(corpus), "seed": settings.seed,
         "split": dict(corpus.split), "precision": accelerator.mixed_precision, "command": shlex.join(sys.argv), "versions": versions(),
     }
 

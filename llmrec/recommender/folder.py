@@ -231,7 +231,7 @@ def _load_plain(layout: Layout, about: Mapping[str, object]):
         raise FileNotFoundError(f"{layout.folder / 'adapter_model.safetensors'} is missing; adapters are read in safetensors alone")
     from peft import PeftModel
 
-    base = load_lm(str(about["base"]), revision=about.get("base_revision"))
+    base = load_lm(str(about["base"]))
     model = LanguageModel(PeftModel.from_pretrained(base, str(layout.folder)).merge_and_unload(), vocabulary_size=about["vocabulary_size"], new_tokens=len(load_file(layout.rows)["rows"]))
     with torch.no_grad():
         model.learned.copy_(load_file(layout.rows)["rows"])
