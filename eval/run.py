@@ -32,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     from llmrec.audit.finding import ERROR, combined_hash
     from llmrec.audit.models import ModelFolder, audit_model, model_hash
     from llmrec.baselines import BASELINES
+    from llmrec.exits import DATA, MODEL, USAGE, refuse_other_encodings
     from llmrec.interactions import Corpus
-    from llmrec.exits import DATA, MODEL, USAGE
     from llmrec.launch import collect_seldom
     from llmrec.recommender import Recommender
     from llmrec.report import print_table, read_training_logs, versions, write_report
@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from .suite import NullRunError, Suite, evaluate_suite
 
+    refuse_other_encodings()
     try:
         suite = Suite.load(options.suite, [*options.settings, *([f"baselines={','.join(options.baseline)}"] if options.baseline else [])])
     except (FileNotFoundError, ValueError) as error:

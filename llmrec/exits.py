@@ -6,6 +6,8 @@ Separate from the commands and free of heavy imports, so that `--help` answers a
 from __future__ import annotations
 
 import errno
+import os
+import sys
 
 USAGE, DATA, MODEL, DISK, MEMORY, NUMERIC, PEER_LOST = 2, 3, 4, 5, 6, 7, 8
 """Usage or environment, bad data, bad model or checkpoint, disk, memory, numbers that are not finite, another process of the run is gone or hangs."""
@@ -18,6 +20,13 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 class CheckpointError(ValueError):
     """A checkpoint that a run cannot go on from."""
+
+
+def refuse_other_encodings() -> None:
+    """Ends the command where Python takes the names of files for anything but UTF-8, which the libraries that read and write them do not: another file would be opened than is named."""
+    if sys.getfilesystemencoding() != "utf-8":
+        sys.stderr.write(f"error: the names of files are {sys.getfilesystemencoding()} here (LC_ALL={os.environ.get('LC_ALL', '')}); set PYTHONUTF8=1, or a locale of UTF-8\n")
+        sys.exit(USAGE)
 
 
 def exit_code(error: BaseException) -> int:

@@ -38,11 +38,13 @@ def main(argv: list[str] | None = None) -> int:
     if options.input and (options.prompt is not None or options.task is not None):
         parser.error("--input brings its own requests; leave out --prompt and --task")
     # Heavy imports after the arguments: `--help` and usage errors answer at once.
-    from llmrec.exits import DATA, DISK, MEMORY, MODEL, USAGE, disk_failed, out_of_memory
+    from llmrec.exits import DATA, DISK, MEMORY, MODEL, USAGE, disk_failed, out_of_memory, refuse_other_encodings
     from llmrec.launch import collect_seldom
     from llmrec.predictions import Prediction, Request
     from llmrec.recommender import Recommender
     from llmrec.results import OtherRun, ResultFile, encode
+
+    refuse_other_encodings()
 
     try:
         recommender = Recommender.from_pretrained(options.model, device=options.device)

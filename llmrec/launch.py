@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from llmrec.config import Settings, load_settings
-from llmrec.exits import USAGE, exit_code
+from llmrec.exits import USAGE, exit_code, refuse_other_encodings
 
 
 def arguments(command: str, doc: str, argv: list[str] | None) -> Settings:
@@ -26,6 +26,7 @@ def arguments(command: str, doc: str, argv: list[str] | None) -> Settings:
     parser.add_argument("--config", metavar="NAME_OR_PATH", help="a shipped config (demo, tiny, own-data, or a public corpus) or the path of a YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that override the config's, such as data.corpus=corpora/mine output=runs/mine seed=1")
     options = parser.parse_args(argv)
+    refuse_other_encodings()
     try:
         return load_settings(options.config, options.overrides)
     except (ValueError, FileNotFoundError) as error:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from llmrec.exits import DATA, DISK, INTERRUPTED, MEMORY, USAGE, disk_failed
+from llmrec.exits import DATA, DISK, INTERRUPTED, MEMORY, USAGE, disk_failed, refuse_other_encodings
 
 SEED = "seed"
 
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from llmrec.splits import SPLITS, SplitSettings, split_files
 
     options = _parser(OPTIONS, splits=tuple(SPLITS), units=tuple(UNITS)).parse_args(arguments)
+    refuse_other_encodings()
     try:
         if options.source == "model":
             from llmrec.recommender import prepare_model
