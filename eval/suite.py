@@ -6,6 +6,7 @@ Separate from `run`, the command line, so that a suite can be run from Python wi
 from __future__ import annotations
 
 import difflib
+import inspect
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,9 +23,10 @@ from llmrec.baselines import BASELINES
 from llmrec.baselines.baseline import Baseline
 from llmrec.evaluation import Background, Report, best_model, compare, evaluate
 from llmrec.exam import Exam, Predictor
-from llmrec.interactions import PARTS, TEST
+from llmrec.interactions import PARTS, TEST, VALID
 from llmrec.metrics import HEADLINES, LOWER_IS_BETTER, METRICS
 from llmrec.metrics.statistic import RESAMPLES
+from llmrec.predictions import HeldOut
 from llmrec.tasks import TASKS, Task
 from llmrec.timelines import Timelines
 
@@ -32,6 +34,7 @@ from .null_run import null_fault
 
 ALL = "all"
 RANDOM = "random"
+TUNED_ON = 2_000
 SUITES = Path(__file__).parent / "suites"
 
 
@@ -103,7 +106,7 @@ def evaluate_suite(
         raise ValueError(f"a model is named {taken[0]!r}, as a baseline is; give it another name, for predictions are kept by name")
     chosen = _chosen(suite.tasks, tasks, "task")
     wanted = {*_chosen(suite.baselines, baselines, "baseline"), RANDOM}
-    fitted = _Fitted(timelines, {name: kind for name, kind in baselines.items() if name in wanted}, suite.seed)
+    fitted = _Fitted(timelines, {name: kind for name, kind in baselines.items() if name in wanted}, suite.seed, tasks)
     background = Background.of(timelines)
     report, faults = Report(), []
     for exam in _exams(suite, timelines, [tasks[name] for name in chosen]):
@@ -162,10 +165,10 @@ def headlines(suite: Suite, timelines: Timelines, model: Predictor, *, name: str
 
 
 class _Fitted:
-    """Baselines, fitted when first needed and kept for the next task."""
+    """Baselines, fitted when first needed and kept for the next task. One that is tuned on questions (its `fit` takes `valid`) gets those of valid."""
 
-    def __init__(self, timelines: Timelines, classes: Mapping[str, type[Baseline]], seed: int):
-        self.timelines, self.classes, self.seed = timelines, classes, seed
+    def __init__(self, timelines: Timelines, classes: Mapping[str, type[Baseline]], seed: int, tasks: Mapping[str, Task]):
+        self.timelines, self.classes, self.seed, self.tasks = timelines, classes, seed, tasks
         self.fitted: dict[str, Baseline | None] = {}
 
     def serving(self, task: str) -> dict[str, Baseline]:
@@ -177,14 +180,26 @@ class _Fitted:
         if name not in self.fitted:
             start = time.monotonic()
             try:
-                baseline = self.classes[name]().fit(self.timelines, seed=self.seed)
-                _say(f"baseline {name}: fitted in {time.monotonic() - start:.1f} s")
+                kind = self.classes[name]
+                asked = {"valid": self._valid(kind)} if "valid" in inspect.signature(kind.fit).parameters else {}
+                baseline = kind().fit(self.timelines, seed=self.seed, **asked)
+                _say(f"baseline {name}: fitted in {time.monotonic() - start:.1f} s{f', {baseline.settings}' if asked else ''}")
             except (ImportError, ValueError) as error:
                 # Its extra is not installed, or train lacks what it learns from: the others are still worth measuring.
                 baseline = None
                 _say(f"baseline {name}: left out. {error}")
             self.fitted[name] = baseline
         return self.fitted[name]
+
+
+    def _valid(self, kind: type[Baseline]) -> list[HeldOut]:
+        """The valid questions of a baseline's tasks, of at most TUNED_ON users."""
+        questions = []
+        for task in (self.tasks[name] for name in kind.tasks if name in self.tasks):
+            held_out = () if task.reason_absent(self.timelines.corpus) else tuple(task.held_out(self.timelines, VALID, self.seed))
+            if held_out:
+                questions += Exam(task.name, task.family, held_out, candidates=task.candidates, part=VALID, seed=self.seed).of_users(TUNED_ON).held_out
+        return questions
 
 
 def _exams(suite: Suite, timelines: Timelines, tasks: Sequence[Task]) -> Iterator[Exam]:

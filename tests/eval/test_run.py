@@ -20,6 +20,7 @@ from llmrec.exam import Exam
 from llmrec.interactions import Catalog, Corpus, Event, Interactions
 from llmrec.predictions import HeldOut, Prediction, Request
 from llmrec.report import print_table, versions, write_report
+from llmrec.tasks import TASKS as REAL
 from llmrec.timelines import Timelines
 
 NUM_ITEMS, NUM_USERS = 200, 120
@@ -211,6 +212,43 @@ def test_the_same_run_gives_the_same_report(run, timelines, tmp_path):
     write_report(report, ABOUT, tmp_path)
     for name in ("report.json", "report.html"):
         assert (tmp_path / name).read_bytes() == (run[0] / name).read_bytes()
+
+
+def test_a_run_that_was_interrupted_and_is_started_again_gives_the_same_report(run, timelines, tmp_path, monkeypatch):
+    monkeypatch.setattr("llmrec.exam.ASKED_AT_ONCE", 50)
+    suite = Suite(resamples=100)
+    for calls in (0, 1, 4, 7):
+
+        class Interrupted(Knowing):
+            left = calls
+
+            def predict(self, requests):
+                self.left -= 1
+                if self.left < 0:
+                    raise KeyboardInterrupt
+                return super().predict(requests)
+
+        broken = Interrupted().fit(timelines)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_suite(suite, timelines, {"ours": broken}, tasks=TASKS, baselines=BASELINES, folder=tmp_path)
+        assert not list(tmp_path.rglob("*.tmp"))
+    write_report(evaluate_suite(suite, timelines, {"ours": ours(timelines)}, tasks=TASKS, baselines=BASELINES, folder=tmp_path), ABOUT, tmp_path)
+    assert (tmp_path / "report.json").read_bytes() == (run[0] / "report.json").read_bytes()
+
+
+def test_a_baseline_that_is_tuned_on_questions_gets_those_of_valid(toy_corpus, tmp_path):
+    found = []
+
+    class Tuned(Random):
+        name, tasks = "tuned", ("search",)
+
+        def fit(self, timelines, *, seed=0, valid=()):
+            found.extend(valid)
+            return super().fit(timelines, seed=seed)
+
+    timelines = Timelines.of(toy_corpus)
+    evaluate_suite(Suite(tasks=("search",), resamples=10), timelines, {"ours": Random().fit(timelines)}, baselines={"tuned": Tuned}, folder=tmp_path)
+    assert {question.request.task for question in found} == {"search"} and {question.request.id for question in found} == {q.request.id for q in REAL["search"].held_out(timelines, "valid", 0)}
 
 
 def test_a_task_left_out_says_why(timelines, tmp_path, capsys):
