@@ -1,6 +1,5 @@
 """Fixtures every test file may use: small corpora and models made in memory, and the folder of real data."""
 
-import json
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported: see llmrec/__init__.py
@@ -30,15 +29,8 @@ def one_thread():
 
 @pytest.fixture
 def counted(request):
-    """counted(name, bad, of): a figure of docs/reliability.md, with the goal of 0; kept where LLMREC_RELIABILITY names a file."""
-
-    def keep(name, bad, of):
-        told = os.environ.get("LLMREC_RELIABILITY")
-        if told:
-            with open(told, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"name": name, "figure": f"{bad} of {of:,}", "goal": "0", "holds": bad == 0, "test": request.node.nodeid}, ensure_ascii=False) + "\n")
-
-    return keep
+    """counted(name, bad, of): a figure of docs/reliability.md, `bad` of `of` where the goal is 0. See tests/reliability.py."""
+    return lambda name, bad, of: request.node.user_properties.append(("counted", (name, int(bad), int(of))))
 
 
 TITLES = ["Night Train", "The Silver Lake", "Harvest", "Blue Kitchen", "Long Road Home", "夏天的海", "Echo", "Echo", "Paper Moon", "Winter Law", "Small Gods", "Ten"]

@@ -51,7 +51,7 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.tsv", "log.jsonl", "log.jsonl.gz", "log.parquet"])
-def test_a_damaged_file_ends_with_an_exit_code_and_a_sentence(files, name, tmp_path, capsys):
+def test_a_damaged_file_ends_with_an_exit_code_and_a_sentence(files, name, tmp_path, capsys, counted):
     for seed in range(ROUNDS):
         folder = tmp_path / f"{seed}"
         folder.mkdir()
@@ -64,3 +64,4 @@ def test_a_damaged_file_ends_with_an_exit_code_and_a_sentence(files, name, tmp_p
         else:
             report = Corpus.load(folder / "corpus").report
             assert report["rows_read"] == report["kept"] + report["merged"] + report["quarantined"], f"seed {seed}"
+    counted(f"Damaged files ({name}) that ended otherwise than with 0 or 3 and a sentence", 0, ROUNDS)

@@ -1,5 +1,7 @@
 """Every generated position is an item of the catalogue that the request allows, and no item stands twice: counted over 100,000 positions for each index."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -13,13 +15,13 @@ from llmrec.predictions import Request
 from llmrec.recommender import Recommender, load_task_templates
 from llmrec.assets import folder_of
 
-POSITIONS = 100_000
+POSITIONS = int(os.environ.get("LLMREC_POSITIONS", "100000"))
 WORDS = ["Night", "Train", "Lake", "Echo", "Moon", "夏天", "Winter", "Road", "of", "the"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", INDEXES)
-def test_no_position_is_invalid_repeated_or_left_out(scheme, toy_llama, toy_vocabulary):
+def test_no_position_is_invalid_repeated_or_left_out(scheme, toy_llama, toy_vocabulary, counted):
     import polars as pl
 
     rng = np.random.default_rng(7)
@@ -51,4 +53,5 @@ def test_no_position_is_invalid_repeated_or_left_out(scheme, toy_llama, toy_voca
             seen += len(found.item_ids)
             invalid += sum(item_id not in allowed for item_id in found.item_ids)
             repeated += len(found.item_ids) - len(set(found.item_ids))
+    counted(f"Items ({scheme} codes) that are invalid, excluded or repeated", invalid + repeated, seen)
     assert (invalid, repeated) == (0, 0), f"{invalid} invalid and {repeated} repeated of {seen} positions"
