@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
+import os
 import shlex
 import shutil
 import sys
@@ -154,7 +155,11 @@ def run(
                     source = scratch / name
                     if source.exists():
                         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-            shutil.rmtree(scratch)
+            # All at once: half of its checkpoints would be taken for those of a run that can't be gone on with.
+            finished = scratch.with_name(f".old-{scratch.name}")
+            shutil.rmtree(finished, ignore_errors=True)  # left by one that was killed here
+            os.rename(scratch, finished)
+            shutil.rmtree(finished)
             log.info("wrote %s", settings.output)
             sys.stdout.write(json.dumps({"output": str(settings.output), "steps": progress.step, "valid": card["valid"]}) + "\n")
         accelerator.end_training()

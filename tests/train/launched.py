@@ -77,8 +77,11 @@ def begin(phase, arguments, environment, talk, fault, idle):
 
 
 def planted(what, at):
-    """Something happens when step `at` begins."""
+    """Something happens when step `at` begins; or the process is killed at its file operation number `at`, counted from the first that belongs to this run's output."""
     from train import loop
+
+    if what == "killed while it writes":
+        return _killed_at_operation(at)
 
     seed = loop._seed
 
@@ -88,6 +91,28 @@ def planted(what, at):
             FAULTS[what]()
 
     loop._seed = seeded
+
+
+OPERATIONS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
+
+
+def _killed_at_operation(at):
+    """Before the operation takes place. Said at the end: how many there are."""
+    done = 0
+
+    def counting(call):
+        def counted(*arguments, **keywords):
+            nonlocal done
+            done += 1
+            if done == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **keywords)
+
+        return counted
+
+    for name in OPERATIONS:
+        setattr(os, name, counting(getattr(os, name)))
+    atexit.register(lambda: os.write(2, f"{done} file operations\n".encode()))
 
 
 def _no_number():
