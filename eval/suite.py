@@ -22,7 +22,7 @@ from llmrec.audit.models import foreign_answers, popularity_of_all
 from llmrec.baselines import BASELINES
 from llmrec.baselines.baseline import Baseline
 from llmrec.evaluation import Background, Report, best_model, compare, evaluate
-from llmrec.exam import Exam, Predictor
+from llmrec.exam import Exam, Predictor, save_predictions
 from llmrec.interactions import PARTS, TEST, VALID
 from llmrec.metrics import HEADLINES, LOWER_IS_BETTER, METRICS
 from llmrec.metrics.statistic import RESAMPLES
@@ -162,6 +162,13 @@ def headlines(suite: Suite, timelines: Timelines, model: Predictor, *, name: str
             mine = {row["filter"]: row["mean"] for row in rows if row["metric"] == metric}
             found[f"{exam.task}/{metric}"] = mine.get("on", next(iter(mine.values()), None))
     return found
+
+
+def answers(suite: Suite, timelines: Timelines, model: Predictor, *, name: str, folder: Path) -> Path | None:
+    """The saved answers of a model to the one task of the suite; None where the corpus has no questions for it."""
+    for exam in _exams(suite, timelines, [TASKS[task] for task in _chosen(suite.tasks, TASKS, "task")]):
+        return save_predictions(model, name, exam, folder=folder / "predictions")
+    return None
 
 
 class _Fitted:

@@ -35,7 +35,7 @@ from llmrec.metrics.binary import BinaryAnswers, calibration_curve
 from llmrec.metrics.catalogue import ItemLists
 from llmrec.metrics.ranking import Placements
 from llmrec.metrics.rating import RatingAnswers
-from llmrec.metrics.statistic import RESAMPLES, Estimate, Statistic, estimate, estimate_difference
+from llmrec.metrics.statistic import RESAMPLES, Estimate, Statistic, averaged, estimate, estimate_difference
 from llmrec.metrics.text import TextAnswers, feature_vocabulary, words
 from llmrec.timelines import Timelines
 
@@ -152,6 +152,24 @@ def compare(path: Path, baseline: Path, background: Background | None = None, *,
             difference = estimate_difference(ours[metric], theirs[metric], first.users, seed=first.seed, resamples=resamples)
             records.append({**first.row(metric, seen_filter, difference), "baseline": second.model})
     return Report(comparisons=records)
+
+
+def contrast(first: Sequence[Path], second: Sequence[Path], *, resamples: int = RESAMPLES) -> list[dict[str, object]]:
+    """The headline figures of several saved files, averaged, beside those of several others with the same questions: `first`, `second`, and first minus second with the interval of a paired bootstrap over users.
+
+    Raises:
+        ValueError: the files do not hold the same questions.
+    """
+    groups = [[_Answers.load(path, None) for path in paths] for paths in (first, second)]
+    told = groups[0][0]
+    if any(not told.frame["id"].equals(each.frame["id"]) for group in groups for each in group):
+        raise ValueError(f"{', '.join(path.name for path in (*first, *second))} do not hold the same questions in the same order; ask them in one run")
+    records = []
+    for metric in HEADLINES[told.family]:
+        ours, theirs = (averaged([each.statistics(told.filters[0], [metric])[metric] for each in group]) for group in groups)
+        difference = estimate_difference(ours, theirs, told.users, seed=told.seed, resamples=resamples)
+        records.append({"task": told.task, "metric": metric, "filter": told.filters[0], "first": float(ours), "second": float(theirs), "difference": difference.mean, "low": difference.low, "high": difference.high, "n": len(told.frame)})
+    return records
 
 
 def best_model(rows: Sequence[Mapping[str, object]], *, task: str, family: str, among: Sequence[str]) -> str | None:

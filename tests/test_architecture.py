@@ -62,6 +62,8 @@ LATE_IMPORTS = {
     ("eval.scaling", "_figure"): "matplotlib, after all trainings",
     ("eval.faithful", "main"): "--help answers without torch and polars",
     ("eval.honesty", "sentiment_analyser"): "an optional library",
+    ("eval.wordings", "main"): "--help answers without torch and polars",
+    ("eval.wordings", "losses_table"): "--help answers without numpy",
     ("eval.show", "main"): "--help answers without torch and polars",
     ("benchmarks.trie", "Static.__init__"): "the peer is a clone that need not be there",
 }

@@ -60,6 +60,11 @@ def ratio_of(numerator: np.ndarray, denominator: np.ndarray) -> Statistic:
     return Statistic(np.column_stack([numerator, denominator]).astype(np.float64), _weighted_ratio)
 
 
+def averaged(statistics: Sequence[Statistic]) -> Statistic:
+    """The mean of several figures of the same questions, each of which is figured before they are averaged: of one model asked in several wordings, say."""
+    return Statistic(statistics[0].rows, lambda _, weights: np.mean([each.under(weights) for each in statistics], axis=0))
+
+
 def estimate(statistics: Mapping[str, Statistic], clusters: Sequence[str], *, seed: int, resamples: int = RESAMPLES) -> dict[str, Estimate]:
     """Each figure with its percentile interval from a bootstrap over clusters (users): drawn with replacement, each with all its questions.
 

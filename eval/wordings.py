@@ -1,0 +1,86 @@
+"""What the words of a prompt are worth: every wording of every task asked of the same questions, wordings that training never saw beside those it saw, and Chinese beside English.
+
+    python -m eval.wordings --model runs/ml-100k/model --out runs/ml-100k/wordings data.corpus=corpora/ml-100k
+
+A figure is the mean over all wordings of its kind: one wording alone differs from another by more than kinds do. The prompt without words stands apart.
+Saves all answers below DIR, writes DIR/wordings.json, and prints a table; a loss is in per cent, with its interval (95 %, bootstrap over users). Exit status: 0 done; 2 wrong usage; 3 bad data; 4 bad model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmrec.exits import DATA, MODEL
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m eval.wordings", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="the folder of a trained model")
+    parser.add_argument("--task", action="append", metavar="TASK", help="only these tasks (default all of the model's that end in no text)")
+    parser.add_argument("--part", choices=["valid", "test"], default="test", help="whose questions (default test)")
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="ask the questions of N users (default all)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where answers and wordings.json are written")
+    parser.add_argument("setting", metavar="data.corpus=DIR", help="the prepared corpus")
+    options = parser.parse_args(argv)
+    name, _, folder = options.setting.partition("=")
+    if name != "data.corpus" or not folder:
+        parser.error(f"got {options.setting!r}; expected data.corpus=DIR")
+
+    # After the arguments are read: --help must answer without torch or polars.
+    from llmrec.evaluation import contrast
+    from llmrec.interactions import Corpus
+    from llmrec.recommender import Recommender
+    from llmrec.tasks import TASKS
+    from llmrec.templates import BARE
+    from llmrec.timelines import Timelines
+
+    from .suite import Suite, answers
+
+    try:
+        corpus, recommender = Corpus.load(folder), Recommender.from_pretrained(options.model)
+    except (OSError, ValueError) as error:
+        print(f"eval.wordings: {error}", file=sys.stderr)
+        return DATA if folder in str(error) else MODEL
+    unknown = sorted(set(options.task or ()) - set(recommender.tasks))
+    if unknown:
+        parser.error(f"the model does not answer {unknown[0]!r}; expected some of: {', '.join(recommender.tasks)}")
+    timelines, rows = Timelines.of(corpus), []
+    for task in options.task or [task for task in recommender.tasks if TASKS[task].family != "text"]:
+        kinds: dict[tuple[str, bool], list[Path]] = {}
+        for template in tuple(recommender.templates[task]):
+            recommender.templates[task] = (template,)
+            suite = Suite(tasks=(task,), part=options.part, limit=options.limit, language=template.language)
+            path = answers(suite, timelines, recommender, name=template.name, folder=options.out)
+            if path is not None and template.name != BARE:
+                kinds.setdefault((template.language, template.unseen), []).append(path)
+        seen, unseen = ([path for (_, kind), paths in kinds.items() if kind == wanted for path in paths] for wanted in (False, True))
+        pairs = {"unseen against seen": (unseen, seen), **{f"{language} against en": (kinds[language, False], kinds.get(("en", False), [])) for language, kind in kinds if language != "en" and not kind}}
+        rows += [{"kind": kind, **row} for kind, (first, second) in pairs.items() if first and second for row in contrast(first, second)]
+    options.out.mkdir(parents=True, exist_ok=True)
+    record = {"model": options.model, "data_hash": corpus.data_hash, "part": options.part, "limit": options.limit, "rows": rows}
+    (options.out / "wordings.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(losses_table(rows))
+    return 0
+
+
+def losses_table(rows: Sequence[dict]) -> str:
+    """The contrasts as Markdown: what the first kind loses against the second, in per cent of it."""
+    from llmrec.metrics import LOWER_IS_BETTER
+
+    lines = ["| task | metric | | first | second | loss, per cent |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        told = ""
+        if row["second"]:
+            sign = 100 / abs(row["second"]) * (1 if row["metric"] in LOWER_IS_BETTER else -1)
+            low, high = sorted((sign * row["low"], sign * row["high"]))
+            told = f"{sign * row['difference']:+.1f} ({low:+.1f} to {high:+.1f})"
+        lines.append(f"| {row['task']} | {row['metric']} | {row['kind']} | {row['first']:.4f} | {row['second']:.4f} | {told} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
