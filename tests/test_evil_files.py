@@ -218,7 +218,7 @@ EVIL = [
 ]
 
 
-MISSING = {code_in_tokenizer: 2, an_adapter_in_a_pickle: 2}
+MISSING = {code_in_tokenizer: 2, an_adapter_in_a_pickle: 2, a_base_that_is_fetched: 2}
 """Where a file that has to be there is not, the folder is no model: exit 2."""
 
 
