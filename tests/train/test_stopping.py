@@ -10,7 +10,8 @@ from train.stopping import SIGNALS, Stop, Stopped
 
 @pytest.fixture(autouse=True)
 def handlers():
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    """As a process in the foreground begins: one in the background, as these tests may be, ignores some."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
