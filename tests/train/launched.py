@@ -67,9 +67,9 @@ def begin(phase, arguments, environment, talk, fault, idle):
     for number in (1, 2):
         os.dup2(descriptor, number)
     os.environ.update(environment)
-    from train import finetune, pretrain, processes
+    from train import finetune, loop, pretrain, processes
 
-    processes.IDLE_SECONDS = idle
+    processes.IDLE_SECONDS, loop.LOG_STEPS = idle, 1  # every step's loss is compared
 
     if fault is not None:
         planted(*fault[:2])
