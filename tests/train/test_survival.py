@@ -104,7 +104,10 @@ def test_killed_at_random_times_a_run_comes_to_the_same_bits(runs, tmp_path, cou
             run = Run(phase, [*arguments, f"output={output}"], tmp_path / "talk", world=world)
             run.processes[0].join(rng.uniform(0, seconds))
             if world > 1 and rng.random() < 0.5:  # one of them alone: the others notice
+                met = "parameters trained" in run.said()
                 run.send(signal.SIGKILL, rank=rng.randrange(world))
+                if not met:  # the others wait to meet it: a launcher ends them
+                    run.send(signal.SIGKILL)
                 codes = run.wait(20)
                 # The main process is done where its output stands; the others once the last step is kept.
                 assert (codes[0] != 0 or output.exists()) and (codes[1] != 0 or output.exists() or list(output.with_name(f"{output.name}.run").glob("checkpoints/step-00000045"))), (codes, run.said())
