@@ -38,7 +38,7 @@ def publish(folder: Path, *, overwrite: bool = False, hashes: bool = False) -> I
     """
     folder = Path(os.path.abspath(folder))
     check_free(folder, overwrite=overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder.parent)
     written = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     if written.exists():
         shutil.rmtree(written)  # left by a process that was killed and had our number
@@ -120,6 +120,14 @@ def _write_hashes(folder: Path) -> None:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes a folder and those above it that are missing, and writes down that they are there: a folder nobody lists is lost with all that it holds."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in reversed(missing):
+        _sync(path.parent)
 
 
 def _sync_tree(folder: Path) -> None:

@@ -36,6 +36,10 @@ def _long_line(folder):
     (folder / "log.csv").write_text(HEADER + "u,i,1600000000," + "3" * 17_000_000 + "\n")
 
 
+def _long_json_line(folder):
+    (folder / "log.jsonl").write_text('{"user_id": "u", "item_id": "i", "timestamp": 1600000000, "review": "' + "3" * 17_000_000 + '"}\n')
+
+
 def _deep_nesting(folder):
     rows = "".join(json.dumps({"user_id": f"u{n % 3}", "item_id": f"i{n}", "timestamp": 1600000000 + n, "rating": 3}) + "\n" for n in range(6))
     (folder / "log.jsonl").write_text(rows + "[" * 100_000 + "\n")
@@ -49,7 +53,7 @@ def _long_history(folder):
     (folder / "log.csv").write_text(HEADER + "".join(f"u0,i{n % 50},{1_000_000_000 + n},{1 + n % 5}\n" for n in range(100_000)))
 
 
-MAKERS = {"gzip_bomb": _gzip_bomb, "long_line": _long_line, "deep_nesting": _deep_nesting, "long_title": _long_title, "long_history": _long_history}
+MAKERS = {"gzip_bomb": _gzip_bomb, "long_line": _long_line, "long_json_line": _long_json_line, "deep_nesting": _deep_nesting, "long_title": _long_title, "long_history": _long_history}
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.parent.name)

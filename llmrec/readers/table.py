@@ -295,9 +295,9 @@ def _lines(path: Path) -> Iterator[str]:
                     block = _first_block(path, block)
                 block = rest + block
                 end = block.rfind(b"\n") + 1
-                block, rest = block[:end], block[end:]
-                if len(rest) > MAX_LINE_BYTES:
+                if (block.find(b"\n") if end else len(block)) > MAX_LINE_BYTES:  # only the first line can have begun in an earlier block
                     raise ValueError(f"{path}, line {number}: longer than {MAX_LINE_BYTES} bytes; expected rows ended by a newline")
+                block, rest = block[:end], block[end:]
                 lines = _decode(path, block, number).split("\n")
                 number += len(lines) - 1
                 for line in lines[:-1]:
