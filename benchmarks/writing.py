@@ -25,7 +25,7 @@ END = 2
 
 
 def ours(side: Bench, prompts: torch.Tensor) -> list[list[int]]:
-    return write(Reading.of(side.model, prompts.tolist()), end=END, forbidden=(), max_tokens=TOKENS)
+    return [text for [text] in write(Reading.of(side.model, prompts.tolist()), end=END, forbidden=(), max_tokens=TOKENS)]
 
 
 @torch.inference_mode()

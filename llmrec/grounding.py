@@ -124,14 +124,14 @@ class Claim:
 
     def __init__(self, speller: Speller, forbidden: frozenset[str]):
         self.speller, self.forbidden = speller, forbidden
-        self._always = [*speller.bytes, *speller.anywhere(forbidden)] if forbidden else []
+        self.always = [*speller.bytes, *speller.anywhere(forbidden)] if forbidden else []
         self._at_start = speller.completing("", forbidden)
         self._begun = ""
 
     @property
     def banned(self) -> list[int]:
-        """Token ids."""
-        return self._always + (self.speller.completing(self._begun, self.forbidden) if self._begun else self._at_start)
+        """Token ids, beside those of `always`."""
+        return self.speller.completing(self._begun, self.forbidden) if self._begun else self._at_start
 
     def add(self, token: int) -> None:
         """The text goes on with this token."""

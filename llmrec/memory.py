@@ -1,4 +1,4 @@
-"""Memory: which items stood beside those of a history, mixed into the answers of the language model.
+"""Memory: which items stood beside those of a history and right after them, mixed into the answers of the language model.
 
 Separate from the model, which foretells by what it has understood, and from the baseline that finds the neighbours: a small model forgets the pairs it met once, a table does not.
 
@@ -20,32 +20,33 @@ import scipy.sparse as sp
 from safetensors.numpy import load_file, save_file
 
 from llmrec.baselines.histories import Histories
-from llmrec.baselines.neighbours import ItemKNN, votes
+from llmrec.baselines.neighbours import SequentialKNN, votes
 from llmrec.interactions import Event
 from llmrec.timelines import Timelines
 
-FORMAT = 2
+FORMAT = 3
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """What is tried on valid."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """similarity: (items, items) float32, for each item its nearest others in train.   own_vote: see ItemKNN.   rows: item id -> catalogue row."""
+    """similarity: (items, items) float32, what each item votes for.   own_vote, decay: see ItemKNN and SequentialKNN.   rows: item id -> catalogue row."""
 
     similarity: sp.csr_array
     own_vote: float
+    decay: float
     rows: Mapping[str, int]
 
     @classmethod
     def of(cls, timelines: Timelines, *, seed: int = 0) -> Memory:
-        """From train, with the settings of ItemKNN chosen on valid."""
-        found = ItemKNN().fit(timelines, seed=seed)
-        return cls(found.similarity.astype(np.float32), found.own_vote, timelines.corpus.catalog.rows)
+        """From train, with the settings of SequentialKNN chosen on valid."""
+        found = SequentialKNN().fit(timelines, seed=seed)
+        return cls(found.similarity.astype(np.float32), found.own_vote, found.decay, timelines.corpus.catalog.rows)
 
     def __call__(self, histories: Sequence[Sequence[Event]]) -> np.ndarray:
         """(histories, items) float64: the probability of each item by the votes of the history's items; all 0 where nobody votes."""
-        found = votes(Histories.of_events(histories, self.rows), self.similarity, self.own_vote)
+        found = votes(Histories.of_events(histories, self.rows), self.similarity, own_vote=self.own_vote, decay=self.decay)
         total = found.sum(axis=1, keepdims=True)
         return found / np.where(total > 0, total, 1)
 
@@ -53,7 +54,7 @@ class Memory:
         """Writes memory.safetensors and memory.json into an existing folder."""
         found = self.similarity
         save_file({"values": found.data, "items": found.indices.astype(np.int32), "starts": found.indptr.astype(np.int64)}, folder / "memory.safetensors")
-        (folder / "memory.json").write_text(json.dumps({"format": FORMAT, "own_vote": self.own_vote}) + "\n", encoding="utf-8")
+        (folder / "memory.json").write_text(json.dumps({"format": FORMAT, "own_vote": self.own_vote, "decay": self.decay}) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, rows: Mapping[str, int]) -> Memory | None:
@@ -67,7 +68,7 @@ class Memory:
         arrays = load_file(folder / "memory.safetensors")
         if len(arrays["starts"]) != len(rows) + 1:
             raise ValueError(f"{folder / 'memory.safetensors'} holds {len(arrays['starts']) - 1} items, the catalogue {len(rows)}: they are not of one model")
-        return cls(sp.csr_array((arrays["values"], arrays["items"], arrays["starts"]), shape=(len(rows), len(rows))), about["own_vote"], rows)
+        return cls(sp.csr_array((arrays["values"], arrays["items"], arrays["starts"]), shape=(len(rows), len(rows))), about["own_vote"], about["decay"], rows)
 
 
 def mixed(scores: np.ndarray, remembered: np.ndarray, share: float) -> np.ndarray:

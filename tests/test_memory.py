@@ -21,7 +21,7 @@ ROWS = {"a": 0, "b": 1, "c": 2}
 
 @pytest.fixture
 def memory() -> Memory:
-    return Memory(sp.csr_array(np.array([[0, 0.5, 0.25], [0.5, 0, 0], [0.25, 0, 0]], dtype=np.float32)), 0.0, ROWS)
+    return Memory(sp.csr_array(np.array([[0, 0.5, 0.25], [0.5, 0, 0], [0.25, 0, 0]], dtype=np.float32)), 0.0, 1.0, ROWS)
 
 
 def events(*item_ids):
@@ -33,6 +33,12 @@ def test_votes_by_hand(memory):
     assert found[0] == pytest.approx([0, 2 / 3, 1 / 3])
     assert found[1] == pytest.approx([0.5 / 1.25, 0.5 / 1.25, 0.25 / 1.25])  # an item votes once
     assert found[2:].tolist() == [[0, 0, 0]] * 2
+
+
+def test_what_stands_further_back_votes_less(memory):
+    found = replace(memory, decay=0.5)([events("a", "b"), events("a", "b", "a")])
+    assert found[0] == pytest.approx(np.array([0.5, 0.5 * 0.5, 0.5 * 0.25]) / 0.875)
+    assert found[1] == pytest.approx(np.array([0.5 * 0.5, 0.5, 0.25]) / 1.0)  # a stands last, and votes once
 
 
 def test_what_is_in_the_cart_votes_for_itself(memory):
@@ -52,10 +58,10 @@ def test_a_mixture_by_hand_stays_a_distribution(memory):
 
 
 def test_a_folder_remembers_the_same(memory, tmp_path):
-    memory = replace(memory, own_vote=0.2)
+    memory = replace(memory, own_vote=0.2, decay=0.8)
     memory.save(tmp_path)
     loaded = Memory.load(tmp_path, ROWS)
-    assert loaded.own_vote == 0.2 and loaded([events("a")]).tolist() == memory([events("a")]).tolist()
+    assert (loaded.own_vote, loaded.decay) == (0.2, 0.8) and loaded([events("a")]).tolist() == memory([events("a")]).tolist()
     assert Memory.load(tmp_path / "nothing", ROWS) is None
     with pytest.raises(ValueError, match="holds 3 items, the catalogue 2"):
         Memory.load(tmp_path, {"a": 0, "b": 1})

@@ -17,22 +17,25 @@ from llmrec.exam import ASKED_AT_ONCE, Exam
 from llmrec.interactions import VALID
 from llmrec.lexical import WEIGHTS
 from llmrec.memory import SHARES
+from llmrec.metrics.text import overlap, words
 from llmrec.recommender import Recommender
 from llmrec.tasks import TASKS, Task
 from llmrec.timelines import Timelines
 
 log = logging.getLogger(__name__)
 
+USERS_FOR_DRAFTS = 500
+"""Users on whose valid questions a text is compared with the consensus of drafts."""
 USERS_FOR_SHARES = 2_000
 """Users on whose valid questions a share of the memory or a weight of words is fitted: each is asked ten times."""
 
 
-def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False) -> dict[str, dict[str, object]]:
-    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations, else the `temperatures`; for each item task the `shares` of the memory and, where it has a query and `lexical` says so, the weight of the items' own words.
+def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False, consensus: bool = False) -> dict[str, dict[str, object] | list[str]]:
+    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations, else the `temperatures`; for each item task the `shares` of the memory and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, the text tasks that a `consensus` of drafts serves.
 
     Ratings have no temperature: it would move their mean, by which they were trained and the step was chosen.
     """
-    found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}, "shares": {}, "lexical": {}}
+    found: dict[str, dict[str, object] | list[str]] = {"temperatures": {}, "blends": {}, "shares": {}, "lexical": {}, "consensus": []}
     for name in recommender.tasks:
         family = TASKS[name].family
         if family == "items":
@@ -46,6 +49,11 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
                 found["shares"][name] = best_setting(recommender, exam, "shares", SHARES)
                 recommender.lexical = {}
                 log.info("%s: the memory has a share of %.1f, fitted on %d valid answers", name, found["shares"][name], len(exam.held_out))
+            continue
+        if family == "text":
+            exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_DRAFTS)) if consensus else None
+            if exam is not None and agreement_serves(recommender, exam):
+                found["consensus"].append(name)
             continue
         exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if family == "binary" or family == "rating" and recommender.expectations is not None else None
         if exam is None:
@@ -86,6 +94,18 @@ def best_setting(recommender: Recommender, exam: Exam, name: str, values: Sequen
             best = (gained, value)
     setattr(recommender, name, {})
     return best[1]
+
+
+def agreement_serves(recommender: Recommender, exam: Exam) -> bool:
+    """Whether the consensus of drafts overlaps more with what was written than the most probable text does."""
+    gained = []
+    for consensus in (frozenset(), frozenset([exam.task])):
+        recommender.consensus = consensus
+        predictions = [prediction for start in range(0, len(exam.requests), ASKED_AT_ONCE) for prediction in recommender.predict(exam.requests[start : start + ASKED_AT_ONCE])]
+        gained.append(sum(overlap(words(prediction.text or ""), words(example.target)) for prediction, example in zip(predictions, exam.held_out)))
+    recommender.consensus = frozenset()
+    log.info("%s: a mean overlap of %.2f by the most probable text, %.2f by the consensus of drafts, on %d valid answers", exam.task, *(total / len(exam.held_out) for total in gained), len(exam.held_out))
+    return gained[1] > gained[0]
 
 
 def valid_exam(task: Task, timelines: Timelines, seed: int, *, limit: int) -> Exam | None:

@@ -141,7 +141,7 @@ def run(
             card["steps"], card["best_step"] = progress.step, progress.best_step
             try:
                 with stop.interruptible():
-                    card.update(calibrated(Recommender(model.eval(), composer, answers, expectations=expectations, memory=memory), timelines, settings.seed, limit=phase.validation.limit, lexical=settings.lexical))
+                    card.update(calibrated(Recommender(model.eval(), composer, answers, expectations=expectations, memory=memory), timelines, settings.seed, limit=phase.validation.limit, lexical=settings.lexical, consensus=settings.consensus))
             except Stopped:
                 log.info("stopped behind the last step as asked; the same command goes on from here")
                 sys.exit(STOPPED)

@@ -10,7 +10,7 @@ from llmrec.baselines.cornac_models import SASRec
 from llmrec.baselines.ease import EASE
 from llmrec.baselines.factorization import SVD, SVDpp
 from llmrec.baselines.markov import MarkovChain
-from llmrec.baselines.neighbours import ItemKNN
+from llmrec.baselines.neighbours import ItemKNN, SequentialKNN
 from llmrec.baselines.peter import PETER
 from llmrec.baselines.popularity import MostPopular, Random
 from llmrec.baselines.rating_knn import RatingKNN
@@ -22,6 +22,7 @@ BASELINES: dict[str, type[Baseline]] = {
     "most_popular": MostPopular,
     "markov_chain": MarkovChain,
     "item_knn": ItemKNN,
+    "sequential_knn": SequentialKNN,
     "ease": EASE,
     "sasrec": SASRec,
     "bm25": BM25,

@@ -78,9 +78,14 @@ class Histories:
         last[filled] = self.items[self.starts[1:][filled] - 1]
         return last
 
-    def matrix(self, num_items: int) -> sp.csr_array:
-        """(questions, num_items) with 1 where the item is in the history, however often."""
-        return presence(self.owners, self.items, (len(self), num_items))
+    def matrix(self, num_items: int, *, decay: float = 1.0) -> sp.csr_array:
+        """(questions, num_items) with 1 where the item is in the history, however often; or with decay ** n, where n events stand behind its last occurrence."""
+        found = presence(self.owners, self.items, (len(self), num_items))
+        if decay != 1.0:
+            behind = self.starts[1:][self.owners] - 1 - np.arange(len(self.items))
+            _, last = np.unique((self.owners * num_items + self.items)[::-1], return_index=True)  # the first from behind
+            found = sp.coo_array((decay ** behind[::-1][last], (self.owners[::-1][last], self.items[::-1][last])), shape=found.shape).tocsr()
+        return found
 
 
 def presence(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sp.csr_array:

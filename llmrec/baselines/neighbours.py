@@ -1,4 +1,4 @@
-"""Item-kNN: an item is scored by how similar it is to the items of the history."""
+"""Item-kNN: an item is scored by how similar it is to the items of the history, and by how often it came right after them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import numpy as np
 import scipy.sparse as sp
 
 from llmrec.baselines.catalog_model import CELLS, CatalogModel, next_item_questions
-from llmrec.baselines.histories import Histories, train_matrix
+from llmrec.baselines.histories import Histories, in_train, train_matrix, users_of_events
 from llmrec.predictions import Request
 from llmrec.timelines import Timelines
 
 NUM_NEIGHBOURS = (100, 20, 500)
 SHRINKAGES = (10.0, 0.0, 100.0)
 OWN_VOTES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
+FOLLOWING = (1.0, 0.0)
+FOLLOWING_SHRINKAGE = 30.0
+DECAYS = (0.8, 1.0)
 
 
 class ItemKNN(CatalogModel):
@@ -29,6 +32,7 @@ class ItemKNN(CatalogModel):
     """
 
     name = "item_knn"
+    decay = 1.0
 
     def _learn(self, timelines: Timelines) -> None:
         tables = similarities(train_matrix(timelines), num_neighbours=max(NUM_NEIGHBOURS), shrinkages=SHRINKAGES)
@@ -44,16 +48,51 @@ class ItemKNN(CatalogModel):
             self.tune_on(questions, [{"own_vote": weight} for weight in OWN_VOTES], lambda settings: setattr(self, "own_vote", settings["own_vote"]))
 
     def score(self, requests: Sequence[Request], histories: Histories) -> np.ndarray:
-        return votes(histories, self.similarity, self.own_vote)
+        return votes(histories, self.similarity, own_vote=self.own_vote, decay=self.decay)
 
 
-def votes(histories: Histories, similarity: sp.csr_array, own_vote: float) -> np.ndarray:
-    """(histories, items) float64: what the items of each history say for every item of the catalogue, as ItemKNN adds it up."""
+class SequentialKNN(ItemKNN):
+    """Item-kNN that knows an order: an item of the history also votes for what came right after it, and the longer ago it stands, the less it votes.
+
+    With n_ij the times j stands right after i in a train stream: similarity + following * n_ij / (sqrt(c_i c_j) + 30); the vote of an item with n events behind it counts decay ** n.
+    Chosen on valid behind what ItemKNN chooses: following of (0, 1) and decay of (1, .8); where the log has no order, it is ItemKNN.
+
+    Source: the sequential rules and the decaying weights of Ludewig and Jannach, Evaluation of Session-based Recommendation Algorithms, UMUAI 2018.
+    """
+
+    name = "sequential_knn"
+
+    def _learn(self, timelines: Timelines) -> None:
+        super()._learn(timelines)
+        beside = self.similarity
+        if timelines.corpus.interactions.ordering == "none":
+            return
+        after = followers(timelines, self.popularity)
+
+        def apply(settings: Mapping[str, float]) -> None:
+            self.similarity = (beside + settings["following"] * after).tocsr() if settings["following"] else beside
+            self.decay = settings["decay"]
+
+        self.tune_on(next_item_questions(timelines, seed=self.seed), [{"following": following, "decay": decay} for following, decay in product(FOLLOWING, DECAYS)], apply)
+
+
+def votes(histories: Histories, similarity: sp.csr_array, *, own_vote: float = 0.0, decay: float = 1.0) -> np.ndarray:
+    """(histories, items) float64: what the items of each history say for every item of the catalogue, as ItemKNN and SequentialKNN add it up."""
     num_items = similarity.shape[1]
-    found = histories.matrix(num_items) @ similarity
+    found = histories.matrix(num_items, decay=decay) @ similarity
     if own_vote:
         found = found + own_vote * histories.where(~histories.seen).matrix(num_items)
     return found.toarray()
+
+
+def followers(timelines: Timelines, counts: np.ndarray) -> sp.csr_array:
+    """(items, items) sparse: how often an item stands right after another in train, over the root of the product of both `counts`, shrunk. An item does not follow itself."""
+    chosen, users = in_train(timelines), users_of_events(timelines)
+    items, users = timelines.items[chosen], users[chosen]
+    follows = (users[1:] == users[:-1]) & (items[1:] != items[:-1])
+    first, second = items[:-1][follows], items[1:][follows]
+    found = sp.coo_array((np.ones(len(first)), (first, second)), shape=(len(counts), len(counts))).tocsr().tocoo()
+    return sp.coo_array((found.data / (np.sqrt(counts[found.row] * counts[found.col]) + FOLLOWING_SHRINKAGE), (found.row, found.col)), shape=found.shape).tocsr()
 
 
 def similarities(events: sp.csr_array, *, num_neighbours: int, shrinkages: Sequence[float]) -> dict[float, sp.csr_array]:

@@ -89,7 +89,12 @@ def rouge2(answers: TextAnswers) -> Statistic:
 def rouge_l(answers: TextAnswers) -> Statistic:
     """F1 of the longest common subsequence of words with the reference, 0 to 100; the whole text is one sequence."""
     pairs = _word_pairs(answers)
-    return mean_of(np.array([_f1(_longest_common_subsequence(written, reference), len(written), len(reference)) for written, reference in pairs]))
+    return mean_of(np.array([overlap(written, reference) for written, reference in pairs]))
+
+
+def overlap(written: list[str], reference: list[str]) -> float:
+    """What `rouge_l` says of two texts as words, 0 to 100."""
+    return _f1(_longest_common_subsequence(written, reference), len(written), len(reference))
 
 
 def distinct1(answers: TextAnswers) -> Statistic:

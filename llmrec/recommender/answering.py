@@ -5,6 +5,7 @@ Separate from its folder (what a trained model is on disk), from training, which
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from llmrec.answers import ITEMS, RATING, TEXT
 from llmrec.baselines.search import TextIndex
 from llmrec.calibration import blended, tempered
 from llmrec.composer import MAX_ANSWER_TOKENS, Composer
+from llmrec.consensus import TEMPERATURES, agreed
 from llmrec.decoding.allowed import Allowed
 from llmrec.decoding.reading import Reading
 from llmrec.decoding.search import beam, count_nodes, exact, score
@@ -55,7 +57,7 @@ STRIDE = 16
 class Query(NamedTuple):
     """A prompt on its way to an answer: the request's number, the request, its tokens (of which `lead` are the wording's own and `trunk` all but the question), its answer space and how it is searched.
 
-    width: of a beam; of given answers ("rank"), how many nodes of the trie are read for them.
+    width: of a beam; of given answers ("rank"), how many nodes of the trie are read for them; of texts, how many tokens their drafts may have, 0 for a single text.
     """
 
     number: int
@@ -88,7 +90,7 @@ class Recommender:
     """
 
     def __init__(self, model: LanguageModel, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], *, expectations: Expectations | None = None, grounding: Grounding | None = None, memory: Memory | None = None, card: Mapping[str, object] | None = None, wording: str = "seen", batch_tokens: int = 16_384):
-        """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities), `blends` (task -> weights of its answer and of the expectations) and `shares` (task -> of the memory) and `lexical` (task -> weight of the words an item shares with a query) are used.
+        """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities), `blends` (task -> weights of its answer and of the expectations) and `shares` (task -> of the memory) and `lexical` (task -> weight of the words an item shares with a query) and `consensus` (tasks whose texts are chosen among drafts) are used.
         wording: "seen" or "unseen": which wordings prompts are written in (the first of the request's language).   batch_tokens: prompt tokens read at once.
         """
         if wording not in ("seen", "unseen"):
@@ -101,6 +103,7 @@ class Recommender:
         self.shares: dict[str, float] = dict(self.card.get("shares") or {}) if memory is not None else {}
         self.blends: dict[str, list[float]] = dict(self.card.get("blends") or {}) if expectations is not None else {}
         self.lexical: dict[str, float] = dict(self.card.get("lexical") or {})
+        self.consensus: frozenset[str] = frozenset(self.card.get("consensus") or ())
         self.catalog = composer.catalog
         self.tasks = list(self.templates)
         self.titles = {item_id: title or "untitled" for item_id, title in zip(self.catalog.item_ids, self.catalog.titles)}
@@ -188,7 +191,7 @@ class Recommender:
             # Who has had everything is offered what lies longest back, rather than nothing.
             request = replace(request, history=request.history[-shown:] if shown else ())
         if space == TEXT:
-            mode, width = "write", 0
+            mode, width = "write", len(TEMPERATURES) * MAX_ANSWER_TOKENS if request.task in self.consensus else 0
         elif space != ITEMS:
             mode, width = "closed", 0
         else:
@@ -242,8 +245,11 @@ class Recommender:
             reading = Reading.of(self.model, [query.tokens for query in batch], lead=lead)
         if mode == "write":
             vocabulary = self.composer.vocabulary
-            texts = write(reading, end=vocabulary.end, forbidden=vocabulary.control, max_tokens=MAX_ANSWER_TOKENS, guards=[self._guard(query.request) for query in batch])
-            return [Prediction(text=vocabulary.decode(text)) for text in texts]
+            temperatures = TEMPERATURES if width else (0.0,)
+            guards = [[self._guard(query.request) for _ in temperatures] for query in batch]
+            draws = [_draw(query.tokens) for query in batch] if width else ()
+            texts = [[vocabulary.decode(text) for text in own] for own in write(reading, end=vocabulary.end, forbidden=vocabulary.control, max_tokens=MAX_ANSWER_TOKENS, guards=guards, temperatures=temperatures, draws=draws)]
+            return [Prediction(text=agreed(own) if width else own[0]) for own in texts]
         space = self.composer.spaces[space_name]
         if mode in ("closed", "fan"):
             probabilities = np.exp(exact(reading, space.trie, space_name))
@@ -394,6 +400,11 @@ def _events(history: Iterable[str | Event]) -> tuple[Event, ...]:
 def _key(query: Query) -> tuple[str, str, int, int, tuple[int, ...]]:
     """What must be equal for queries to be read together."""
     return query.mode, query.space, query.width, len(query.tokens), tuple(query.tokens[: query.lead])
+
+
+def _draw(tokens: Sequence[int]) -> np.random.Generator:
+    """Chance that follows from a prompt alone."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(np.array(tokens, dtype=np.int64).tobytes()).digest()[:16]))
 
 
 def _upward(length: int) -> int:

@@ -11,14 +11,14 @@ from llmrec.baselines import BASELINES
 from llmrec.baselines.catalog_model import CatalogModel, next_item_questions
 from llmrec.baselines.ease import EASE, MAX_ITEMS, ease_weights
 from llmrec.baselines.markov import MarkovChain
-from llmrec.baselines.neighbours import ItemKNN, nearest, similarities
+from llmrec.baselines.neighbours import ItemKNN, SequentialKNN, nearest, similarities
 from llmrec.baselines.popularity import MostPopular, Random
 from llmrec.interactions import Event
 from llmrec.predictions import HeldOut, Request
 
 SIDE = 10
 CATALOG_MODELS = [name for name, model in BASELINES.items() if issubclass(model, CatalogModel) and name != "sasrec"]
-KNOWING = ["item_knn", "ease", "markov_chain"]
+KNOWING = ["item_knn", "sequential_knn", "ease", "markov_chain"]
 
 
 def checkerboard_stream(user: int) -> list[int]:
@@ -198,6 +198,26 @@ def test_knn_adds_the_similarities_of_the_history(build):
     [answer] = model.predict([Request(history=(Event("y"), Event("z"), Event("y")), k=1)])
     assert model.settings == {"num_neighbours": 100, "shrinkage": 10.0}
     assert answer.scores == pytest.approx([2 / (math.sqrt(8) + 10) + 1 / 12])
+
+
+def test_sequential_knn_by_hand(build):
+    timelines = build([{"user_id": "a", "item_id": item} for item in "xyxz"] + [{"user_id": "b", "item_id": item} for item in "xy"])
+    model = SequentialKNN().fit(timelines)
+    assert (model.settings["following"], model.settings["decay"]) == (1.0, 0.8)
+    [answer] = model.predict([Request(history=(Event("x"), Event("z"), Event("x")), k=3, exclude_seen=False)])
+    # x stands last and votes whole, z one event before it; two users have x and y, of 3 and 2 events; y came right after x twice.
+    beside = {"xy": 2 / (2 + 10), "xz": 1 / (math.sqrt(2) + 10), "yz": 1 / (math.sqrt(2) + 10)}
+    assert dict(zip(answer.item_ids, answer.scores, strict=True)) == pytest.approx({
+        "y": beside["xy"] + 2 / (math.sqrt(6) + 30) + 0.8 * beside["yz"], "z": beside["xz"] + 1 / (math.sqrt(3) + 30), "x": 0.8 * beside["xz"],
+    })
+
+
+def test_sequential_knn_learns_whether_order_matters(build):
+    """Whoever had a has b next, and valid asks for it; c and d stand beside a as often."""
+    rows = [{"user_id": f"u{user}", "item_id": item} for user in range(12) for item in ("cdab" if user % 2 else "dcab")]
+    model = SequentialKNN().fit(build([*rows, *({"user_id": f"v{user}", "item_id": item, "part": "valid" if item == "b" else "train"} for user in range(6) for item in "eab")]))
+    assert model.settings["following"] == 1.0
+    assert model.predict([Request(history=(Event("a"),), k=1)])[0].item_ids == ["b"]
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
