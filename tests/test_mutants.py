@@ -28,5 +28,6 @@ def test_a_mutant_is_caught(mutant, tmp_path):
     path = tmp_path / mutant["file"]
     path.write_text(path.read_text(encoding="utf-8").replace(mutant["find"], mutant["replace"]), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant["test"].split(" ")]
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=300, check=False)
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("LLMREC_")}  # once is enough to notice
+    done = subprocess.run(command, cwd=tmp_path, env={**surroundings, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1 and " failed" in done.stdout, f"not noticed (exit {done.returncode}): {done.stdout[-800:]}{done.stderr[-400:]}"
