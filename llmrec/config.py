@@ -164,7 +164,7 @@ class Settings(Section):
     lexical: bool = False
     """Whether answers to searches are weighed with how well an item's own words fit the query (BM25; the weight is fitted on valid). Atomic codes only."""
     consensus: bool = False
-    """Whether a written answer is the one of several drafts that the others agree with most, for tasks where that serves valid. Writing then takes some ten times as long."""
+    """Whether a written answer is the one of several drafts that the others agree with most, for tasks where that serves valid. Then 32 texts are written for each answer."""
     tasks: Shares | None = None
     """Shares of the tasks in finetune; in short for finetune.tasks."""
     model: ModelSettings = ModelSettings()
