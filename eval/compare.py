@@ -1,16 +1,20 @@
 """Puts saved reports together: the seeds of a recipe to a mean and a spread, beside the best baseline and the goal, in results.json and results.md:
 
     python -m eval.compare amazon-beauty=runs/beauty/report ml-1m=runs/ml-1m/report --out docs
-    python -m eval.compare ml-100k-fold=runs/ml-100k-u1/report ml-100k-fold=runs/ml-100k-u2/report --out docs
+    python -m eval.compare ml-100k-fold=runs/ml-100k-u1/report ml-100k-fold=runs/ml-100k-u2/report --anew --out docs
+    python -m eval.compare --out docs
 
-Each SUITE=REPORT names a suite, which holds the goals, and a folder that eval.run wrote. The models of a report, and reports of the same data, count as seeds of one recipe; reports of other data (folds) are averaged.
-Rows of the same suite that stand in results.json already are replaced, all others kept. Exit status: 0 done; 2 wrong usage; 3 a report that cannot be read or may not be trusted.
+Each SUITE=REPORT names a suite, which holds the goals, and a folder that eval.run wrote. What counts of a report is kept in OUT/reports/SUITE, beside those kept there before, so that seeds may come one after another; --anew leaves those out.
+The models of a report, and reports of the same data, count as seeds of one recipe; reports of other data (folds) are averaged. Without a report, everything is put together again from what is kept.
+Rows of a suite without kept reports stay in results.json as they are. Exit status: 0 done; 2 wrong usage; 3 a report that cannot be read or may not be trusted.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -18,46 +22,61 @@ from pathlib import Path
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("reports", nargs="+", metavar="SUITE=REPORT", help="a suite of eval/suites (or a YAML file), and a folder that eval.run wrote")
-    parser.add_argument("--out", type=Path, required=True, help="the folder of results.json and results.md")
+    parser.add_argument("reports", nargs="*", metavar="SUITE=REPORT", help="a suite of eval/suites (or a YAML file), and a folder that eval.run wrote")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of results.json, results.md and reports/")
+    parser.add_argument("--anew", action="store_true", help="leave out the reports of these suites that were kept before")
     options = parser.parse_args(argv)
 
     # After the arguments are read: --help must answer without polars.
     from llmrec.exits import DATA, USAGE
 
-    from .results import Result, results, write_page
+    from .results import Result, kept_reports, results, slim, write_page
     from .suite import Suite
 
-    by_suite: dict[str, list[dict]] = {}
-    for given in options.reports:
-        name, equals, place = given.partition("=")
+    given: dict[str, list[dict]] = {}
+    for each in options.reports:
+        name, equals, place = each.partition("=")
         path = Path(place) / "report.json"
         if not equals or not path.is_file():
-            return _fail(f"{given!r}: expected SUITE=REPORT, where REPORT/report.json is what eval.run wrote", USAGE)
+            return _fail(f"{each!r}: expected SUITE=REPORT, where REPORT/report.json is what eval.run wrote", USAGE)
         try:
-            report = json.loads(path.read_text(encoding="utf-8"))
-            if report["fault"]:
-                return _fail(f"{path} may not be trusted: {report['fault']}", DATA)
-        except (ValueError, KeyError, TypeError) as error:
-            return _fail(f"{path} is not a report that eval.run wrote: {error!r}", DATA)
-        by_suite.setdefault(name, []).append(report)
+            report = slim(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return _fail(f"{path} is not a report that this version of eval.run wrote: {error!r}; run eval.run again", DATA)
+        if report["fault"]:
+            return _fail(f"{path} may not be trusted: {report['fault']}", DATA)
+        given.setdefault(name, []).append(report)
+    try:
+        kept = kept_reports(options.out / "reports")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _fail(f"{options.out / 'reports'} holds what eval.compare did not write: {error!r}", DATA)
+    by_suite = {Path(name).stem: ({} if options.anew else kept.get(Path(name).stem, {})) | {name_of(report): report for report in reports} for name, reports in given.items()} if given else kept
+    goals = {Path(name).stem: name for name in given}
     found: list[Result] = []
     for name, reports in by_suite.items():
         try:
-            found += results(name, reports, Suite.load(name).goals)
+            found += results(name, list(reports.values()), Suite.load(goals.get(name, name)).goals)
         except (FileNotFoundError, ValueError) as error:
             return _fail(error, USAGE)
-        except KeyError as error:
-            return _fail(f"a report of {name} lacks {error}: it was written by another version; run eval.run again", DATA)
     target = options.out / "results.json"
-    kept = [row for row in json.loads(target.read_text(encoding="utf-8")) if row["suite"] not in by_suite] if target.is_file() else []
-    rows = sorted([*kept, *map(asdict, found)], key=lambda row: row["suite"])
-    options.out.mkdir(parents=True, exist_ok=True)
+    others = [row for row in json.loads(target.read_text(encoding="utf-8")) if row["suite"] not in by_suite] if target.is_file() else []
+    rows = sorted([*others, *map(asdict, found)], key=lambda row: row["suite"])
+    for name in given:
+        folder = options.out / "reports" / Path(name).stem
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for file, report in by_suite[Path(name).stem].items():
+            (folder / file).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     target.write_text("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n", encoding="utf-8")
     page = write_page(rows)
     target.with_suffix(".md").write_text(page, encoding="utf-8")
     sys.stdout.write(page)
     return 0
+
+
+def name_of(report: dict) -> str:
+    """The file a report is kept in: one that the same command wrote about the same data takes its place."""
+    return f"{hashlib.sha256(json.dumps([report['data_hash'], report['command']]).encode()).hexdigest()[:12]}.json"
 
 
 def _fail(message: object, code: int) -> int:

@@ -5,13 +5,34 @@ Separate from `compare` and `alone`, the command lines, so that their `--help` a
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from llmrec.metrics import HEADLINES, LOWER_IS_BETTER
 
 from .suite import RANDOM, TEST
+
+
+ABOUT = ("command", "corpus", "data_hash", "audit_hash", "models", "recipes", "seed", "limit", "history", "wording", "language", "fault", "versions")
+"""What is kept of a report beside its figures."""
+
+
+def slim(report: Mapping) -> dict[str, object]:
+    """What counts of a report that eval.run wrote: its figures, whose they are, and how it was made; not the groups, curves and logs. Raises KeyError for what is none."""
+    rows = [{key: row[key] for key in ("task", "model", "metric", "filter", "split", "mean", "low", "high", "n")} for row in report["rows"]]
+    counts = [{key: count[key] for key in ("task", "model", "family")} for count in report["counts"]]
+    return {**{key: report[key] for key in ABOUT}, "counts": counts, "rows": rows}
+
+
+def kept_reports(folder: Path) -> dict[str, dict[str, dict]]:
+    """Suite -> name of a file -> report, of those that eval.compare has kept in `folder`."""
+    found: dict[str, dict[str, dict]] = {}
+    for path in sorted(folder.glob("*/*.json")):
+        found.setdefault(path.parent.name, {})[path.name] = slim(json.loads(path.read_text(encoding="utf-8")))
+    return found
 
 
 @dataclass(frozen=True)
@@ -109,11 +130,14 @@ def _by_data(suite: str, reports: Sequence[Mapping]) -> list[list[Mapping]]:
         raise ValueError(f"suite {suite!r}: the report of `{twice}` is given twice")
     groups: dict[str, list[Mapping]] = {}
     for report in reports:
-        if not report.get("history", True) or report.get("wording", "seen") != "seen" or report.get("language"):
+        if not report["history"] or report["wording"] != "seen" or report["language"]:
             raise ValueError(f"suite {suite!r}: the report of `{report['command']}` asked its questions without histories or in other words; it stands beside a result and is none")
-        if report.get("limit") or any(row["split"] != TEST for row in report["rows"]):
+        if report["limit"] or any(row["split"] != TEST for row in report["rows"]):
             raise ValueError(f"suite {suite!r}: the report of `{report['command']}` is about a part or a sample of the questions; a result counts every test question")
         groups.setdefault(report["data_hash"], []).append(report)
+    recipes = {recipe: report["command"] for report in reports for recipe in report["recipes"].values()}
+    if len(recipes) > 1:
+        raise ValueError(f"suite {suite!r}: the models of {' and of '.join(f'`{command}`' for command in recipes.values())} were trained with other settings; they are no seeds of one recipe. Give the reports that belong together, with --anew")
     return list(groups.values())
 
 

@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     from llmrec.audit.finding import ERROR, combined_hash
     from llmrec.audit.models import ModelFolder, audit_model, model_hash
     from llmrec.baselines import BASELINES
+    from llmrec.config import recipe_of
     from llmrec.exits import DATA, MODEL, USAGE, refuse_other_encodings
     from llmrec.interactions import Corpus
     from llmrec.launch import collect_seldom
@@ -81,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     about = {
         "command": f"python -m eval.run {shlex.join(given)}", "data_hash": corpus.data_hash, "versions": versions(),
         "audit": audits, "audit_hash": combined_hash({str(audit["subject"]): str(audit["hash"]) for audit in audits}),
-        "corpus": corpus.name, "models": list(models), "seed": suite.seed, "limit": suite.limit, "history": suite.history, "wording": suite.wording, "language": suite.language, "fault": fault, "training": read_training_logs(dict(zip(models, options.model))),
+        "corpus": corpus.name, "models": list(models), "recipes": {name: recipe_of(folder) for name, folder in folders.items()}, "seed": suite.seed, "limit": suite.limit, "history": suite.history, "wording": suite.wording, "language": suite.language, "fault": fault, "training": read_training_logs(dict(zip(models, options.model))),
     }
     write_report(report, about, options.out)
     print_table(report, list(models))

@@ -6,6 +6,7 @@ Separate from the loops, so that a misspelt key is refused before anything is lo
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -212,6 +213,21 @@ def find_config(name: str) -> Path:
     if name not in shipped:
         raise FileNotFoundError(f"there is no config {name!r}; shipped: {', '.join(shipped)}; or give the path of a .yaml file")
     return shipped[name]
+
+
+PLACES = ("output", "overwrite", "seed", "processes", "threads", "checkpoint_steps")
+"""Settings that say where and how often, not how."""
+
+
+def recipe_of(folder: Path) -> str:
+    """16 hex digits that stand for the settings a model folder was trained with, whatever its seed and its place: seeds of one recipe have the same. Empty for a model that was not trained."""
+    path = folder / "train_config.yaml"
+    if not path.is_file():
+        return ""
+    values = {key: value for key, value in _read(path).items() if key not in PLACES}
+    values["data"] = {key: value for key, value in (values.get("data") or {}).items() if key != "corpus"}
+    values["model"] = {key: value for key, value in (values.get("model") or {}).items() if key != "base"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> dict:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from llmrec.assets import folder_of
-from llmrec.config import Settings, find_config, load_settings
+from llmrec.config import Settings, find_config, load_settings, recipe_of
 from llmrec.tasks import OBJECTIVES, TASKS
 from train.setup import settings_yaml
 
@@ -158,3 +158,16 @@ def test_resolved_settings_read_back_the_same(config, name):
     path = config(settings_yaml(settings))
     assert load_settings(path, []) == settings
     assert yaml.safe_load(open(path, encoding="utf-8"))["finetune"]["tasks"] == {"next_item": 0.3, "click": 0.7}
+
+
+def test_a_recipe_is_the_settings_without_seed_and_places(tmp_path):
+    def trained(**more):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        settings = load_settings("tiny", ["data.corpus=c", f"output={folder}", *(f"{key}={value}" for key, value in more.items())])
+        (folder / "train_config.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")), encoding="utf-8")
+        return recipe_of(folder)
+
+    assert trained() == trained(seed=3, threads=2) == trained(**{"data.corpus": "elsewhere", "model.base": "b"})
+    assert len({trained(), trained(memory="true"), trained(**{"pretrain.learning_rate": 0.5}), trained(**{"data.languages": "[en]"})}) == 4
+    assert recipe_of(tmp_path) == ""

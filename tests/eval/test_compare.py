@@ -11,6 +11,9 @@ from eval.results import reaches, results
 from eval.suite import SUITES, Suite
 
 
+ABOUT = {"seed": 0, "limit": 0, "history": True, "wording": "seen", "language": None, "versions": {}}
+
+
 def report(figures, *, corpus="toy", models=("a", "b"), fault=None, data="d", run=1, **more):
     """figures: model -> ndcg@10, seen items out; with them in, each is half of it."""
     rows = []
@@ -20,7 +23,7 @@ def report(figures, *, corpus="toy", models=("a", "b"), fault=None, data="d", ru
             rows.append({**row, "metric": "ndcg@10", "mean": figure * factor, "low": figure * factor - 0.01, "high": figure * factor + 0.01})
             rows.append({**row, "metric": "recall@10", "mean": 0.9, "low": None, "high": None})
     counts = [{"task": "next_item", "family": "items", "model": model} for model in figures]
-    return {"rows": rows, "counts": counts, "models": list(models), "corpus": corpus, "command": f"python -m eval.run {corpus} {run}", "data_hash": data, "audit_hash": "e", "fault": fault, **more}
+    return {"rows": rows, "counts": counts, "models": list(models), "corpus": corpus, "command": f"python -m eval.run {corpus} {run}", "data_hash": data, "audit_hash": "e", "fault": fault, **ABOUT, "recipes": dict.fromkeys(models, "r"), **more}
 
 
 def test_seeds_have_a_mean_and_a_spread_and_the_best_baseline_beside_them():
@@ -80,12 +83,32 @@ def test_the_command_writes_both_files_and_keeps_other_suites(tmp_path, capsys):
     assert main([f"{suite}={tmp_path / 'one'}", f"standard={tmp_path / 'one'}", "--out", str(tmp_path / "docs")]) == 0
     assert "**missed**" not in capsys.readouterr().out
     rows = json.loads((tmp_path / "docs" / "results.json").read_text())
-    assert [(row["suite"], row["metric"]) for row in rows] == [(str(suite), "ndcg@10"), ("standard", "ndcg@10"), ("standard", "recall@10")]
-    assert main([f"{suite}={tmp_path / 'two'}", "--out", str(tmp_path / "docs")]) == 0
+    assert [(row["suite"], row["metric"]) for row in rows] == [("mine", "ndcg@10"), ("standard", "ndcg@10"), ("standard", "recall@10")]
+    assert main([f"{suite}={tmp_path / 'two'}", "--anew", "--out", str(tmp_path / "docs")]) == 0
     rows = json.loads((tmp_path / "docs" / "results.json").read_text())
     assert [row["mean"] for row in rows] == [pytest.approx(0.3), pytest.approx(0.2), pytest.approx(0.9)]
     page = (tmp_path / "docs" / "results.md").read_text()
     assert "| next_item | ndcg@10 | 0.3000 | ±0.0000 |" in page and "## standard" in page
+
+
+def test_seeds_may_come_one_after_another_and_all_is_made_again_from_what_is_kept(tmp_path, capsys):
+    for name, figure, more in (("one", 0.1, {}), ("two", 0.3, {"run": 2}), ("else", 0.5, {"run": 3, "recipes": {"a": "other"}})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(json.dumps(report({"a": figure}, models=["a"], **more)))
+    docs = tmp_path / "docs"
+    assert main([f"standard={tmp_path / 'one'}", "--out", str(docs)]) == 0
+    assert main([f"standard={tmp_path / 'two'}", "--out", str(docs)]) == 0
+    row = json.loads((docs / "results.json").read_text())[0]
+    assert (row["metric"], row["seeds"], row["mean"]) == ("ndcg@10", 2, pytest.approx(0.2))
+    assert main([f"standard={tmp_path / 'two'}", "--out", str(docs)]) == 0  # the same command takes its own place
+    written = (docs / "results.json").read_text(), (docs / "results.md").read_text()
+    assert json.loads(written[0])[0]["seeds"] == 2
+    (docs / "results.json").unlink()
+    assert main(["--out", str(docs)]) == 0 and ((docs / "results.json").read_text(), (docs / "results.md").read_text()) == written
+    capsys.readouterr()
+    assert main([f"standard={tmp_path / 'else'}", "--out", str(docs)]) == 2 and "other settings" in capsys.readouterr().err
+    assert (docs / "results.json").read_text() == written[0] and len(list((docs / "reports" / "standard").iterdir())) == 2
+    assert main([f"standard={tmp_path / 'else'}", "--anew", "--out", str(docs)]) == 0 and len(list((docs / "reports" / "standard").iterdir())) == 1
 
 
 @pytest.mark.parametrize("given, sentence", [("standard", "SUITE=REPORT"), ("standard=nowhere", "SUITE=REPORT"), ("nosuite={}", "no suite")])
