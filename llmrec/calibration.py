@@ -22,6 +22,8 @@ MARGIN = 1e-3
 RIDGE = 1e-3
 """On standardised inputs: estimates are alike, and their difference alone has no weight to learn."""
 STEEPEST, HALVINGS = 200.0, 50
+MOST_PAIRS = 1_000
+"""Pairs of a yes and a no that are drawn of each user at most."""
 ROUNDS = 50
 BENDS, SLACK = (0.125, 0.25, 0.375, 0.5, 1.0), 0.0025
 """Errors of a blended mean count squared up to a part of the scale and linearly beyond it, which favours mae over rmse: the smallest part of BENDS whose rmse is within SLACK of the least."""
@@ -67,12 +69,14 @@ def blended(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray,
     return _tilted(probabilities, values, np.clip(target, values[0] + margin, values[-1] - margin))
 
 
-def fit_blend(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray, truth: np.ndarray) -> list[float] | None:
+def fit_blend(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray, truth: np.ndarray, users: Sequence[str] | None = None) -> list[float] | None:
     """The weights of a blend (of the model, of each estimate, and a constant) under which two answers are most probable, or the mean of more has the least Huber loss; None where there are fewer than LEAST questions, or all have one answer.
 
     As in `blended`; truth: (questions,) int64, the true answers. Where errors begin to count linearly is chosen as BENDS says.
+    users: whose question each is. Where at least LEAST users gave both of two answers, the weights are those that order the answers within users best, and only their common factor and the constant those under which all answers are most probable:
+    how much more one user likes than another is easily told, and drowns what tells one item from another for the same user, which is what a recommendation needs.
 
-    Sources: stacked generalisation, Wolpert 1992, with a linear combiner; Huber, Robust Estimation of a Location Parameter, 1964.
+    Sources: stacked generalisation, Wolpert 1992, with a linear combiner; Huber, Robust Estimation of a Location Parameter, 1964; pairs within users by their log loss: Rendle et al., BPR, UAI 2009.
     """
     if len(truth) < LEAST or len(np.unique(truth)) < 2:
         return None
@@ -81,17 +85,50 @@ def fit_blend(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarra
         found = [_robust(inputs, values[truth], bend * (values[-1] - values[0])) for bend in BENDS]
         squared = [float(np.square(np.clip(inputs @ weights, values[0], values[-1]) - values[truth]).mean()) for weights in found]
         return next(weights for weights, error in zip(found, squared) if error <= min(squared) * (1 + SLACK) ** 2).tolist()
-    center, spread = inputs[:, :-1].mean(axis=0), inputs[:, :-1].std(axis=0) + _TINY
-    scaled, sign = np.column_stack([(inputs[:, :-1] - center) / spread, np.ones(len(inputs))]), 2.0 * truth - 1
+    order = _order_within(inputs[:, :-1], truth, np.asarray(users)) if users is not None else None
+    if order is None:
+        return _logistic(inputs[:, :-1], truth).tolist()
+    factor, constant = _logistic(inputs[:, :-1] @ order[:, None], truth)
+    return [*(factor * order).tolist(), float(constant)] if factor > 0 else _logistic(inputs[:, :-1], truth).tolist()
+
+
+def _logistic(inputs: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(columns + 1,) the weights of (questions, columns) inputs, and a constant, under which the answers, 0 or 1, are most probable."""
+    center, spread = inputs.mean(axis=0), inputs.std(axis=0) + _TINY
+    scaled = np.column_stack([(inputs - center) / spread, np.ones(len(inputs))]) * (2.0 * truth - 1)[:, None]
+    found = _least_log_loss(scaled, np.full(len(inputs), 1 / len(inputs)), np.r_[np.ones(inputs.shape[1]), 0])
+    slopes = found[:-1] / spread
+    return np.r_[slopes, found[-1] - slopes @ center]
+
+
+def _order_within(inputs: np.ndarray, truth: np.ndarray, users: np.ndarray) -> np.ndarray | None:
+    """(columns,) the weights that put the yes of a user before the no; None where fewer than LEAST users gave both. A user counts as often as the rarer of the two answers was given."""
+    spread, rng = inputs.std(axis=0) + _TINY, np.random.default_rng(0)
+    differences, counts = [], []
+    order = np.argsort(users, kind="stable")
+    _, firsts = np.unique(users[order], return_index=True)
+    for rows in np.split(order, firsts[1:]):
+        yes, no = rows[truth[rows] == 1], rows[truth[rows] == 0]
+        pairs = len(yes) * len(no)
+        if not pairs:
+            continue
+        chosen = np.arange(pairs) if pairs <= MOST_PAIRS else rng.choice(pairs, MOST_PAIRS, replace=False)
+        differences.append((inputs[yes[chosen // len(no)]] - inputs[no[chosen % len(no)]]) / spread)
+        counts.append(np.full(len(chosen), min(len(yes), len(no)) / len(chosen)))
+    if len(counts) < LEAST:
+        return None
+    weights = np.concatenate(counts)
+    return _least_log_loss(np.concatenate(differences), weights / weights.sum(), np.ones(inputs.shape[1])) / spread
+
+
+def _least_log_loss(rows: np.ndarray, counts: np.ndarray, penalised: np.ndarray) -> np.ndarray:
+    """(columns,) the weights under which rows @ weights is large: the mean log loss, each row counted as `counts` says, with a ridge on the `penalised` columns."""
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        odds = sign * (scaled @ weights)
-        slope = -(scaled.T @ (sign * expit(-odds))) / len(sign)
-        return float(np.logaddexp(0, -odds).mean()) + RIDGE / 2 * float(weights[:-1] @ weights[:-1]), slope + RIDGE * np.r_[weights[:-1], 0]
+        odds = rows @ weights
+        return float(counts @ np.logaddexp(0, -odds)) + RIDGE / 2 * float(penalised @ weights**2), -(rows.T @ (counts * expit(-odds))) + RIDGE * penalised * weights
 
-    found = minimize(loss, np.zeros(scaled.shape[1]), jac=True, method="L-BFGS-B").x
-    slopes = found[:-1] / spread
-    return [*slopes.tolist(), float(found[-1] - slopes @ center)]
+    return minimize(loss, np.zeros(rows.shape[1]), jac=True, method="L-BFGS-B").x
 
 
 def _robust(inputs: np.ndarray, targets: np.ndarray, bound: float) -> np.ndarray:

@@ -166,6 +166,8 @@ class Settings(Section):
     """Whether answers to searches are weighed with how well an item's own words fit the query (BM25; the weight is fitted on valid). Atomic codes only."""
     consensus: bool = False
     """Whether a written answer is the one of several drafts that the others agree with most, for tasks where that serves valid. Then 32 texts are written for each answer."""
+    precedents: bool = False
+    """Whether the consensus also asks what train answered to the most similar questions (the share of each task is fitted on valid). The model's folder then holds those answers, and may give one of them word for word: not where others must not read them."""
     tasks: Shares | None = None
     """Shares of the tasks in finetune; in short for finetune.tasks."""
     model: ModelSettings = ModelSettings()

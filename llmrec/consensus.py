@@ -1,7 +1,8 @@
-"""Consensus: of several drafts of a text the one that says most of what is likely to be said, which the likeliest row of words seldom is.
+"""Consensus: of several drafts of a text, and of what was answered to like questions, the one that says most of what is likely to be said, which the likeliest row of words seldom is.
 
-Separate from decoding, which writes drafts, and from the metrics, whose overlap of two texts it shares.
-Source: minimum Bayes risk decoding (Kumar and Byrne, NAACL 2004) by drawn drafts (Eikema and Aziz, Sampling-Based Approximations to Minimum Bayes Risk Decoding, EMNLP 2022).
+Separate from decoding, which writes drafts, from precedents, which are found in train, and from the metrics, whose overlap of two texts it shares.
+Source: minimum Bayes risk decoding (Kumar and Byrne, NAACL 2004) by drawn drafts (Eikema and Aziz, Sampling-Based Approximations to Minimum Bayes Risk Decoding, EMNLP 2022);
+here under a mixture of what the model would write and what was written, as `memory` mixes items.
 """
 
 from __future__ import annotations
@@ -13,10 +14,27 @@ from llmrec.metrics.text import overlap, words
 CANDIDATES = 16
 TEMPERATURES = (0.0, *(0.4,) * (CANDIDATES - 1), *(1.0,) * 16)
 """Of each draft. The first CANDIDATES may become the answer: the most probable text, and some that are nearly as probable. What they are held against is drawn as the model says."""
+BETA = 1.6
+"""How many times recall counts as much as precision in what two texts share: what is likely to be said is said in many ways, and a short text is safe with all of them."""
+SHARES = (0.0, 0.25, 0.5, 0.75)
+"""Of the precedents among what answers are held against; what is tried on valid."""
 
 
-def agreed(drafts: Sequence[str]) -> str:
-    """The candidate with the largest mean overlap (F1 of the longest common subsequence of words) with the drafts that are no candidates, the first of equals. drafts: one for each of TEMPERATURES."""
-    split = [words(draft) for draft in drafts]
-    shared = [sum(overlap(own, other) for other in split[CANDIDATES:]) for own in split[:CANDIDATES]]
-    return drafts[shared.index(max(shared))]
+def agreed(drafts: Sequence[str], precedents: Sequence[tuple[str, float]] = (), share: float = 0.0) -> str:
+    """The text with the largest expected overlap (F measure of the longest common subsequence of words) with what is likely to be said: with `share` the precedents, weighed as they are alike, else the drafts that are no candidates. The first of equals.
+
+    drafts: one for each of TEMPERATURES, of which the first CANDIDATES may be the answer.   precedents: texts that may be the answer, too, with weights that sum to 1; one is not held against itself.
+    """
+    share = share if precedents else 0.0
+    candidates, drawn = [words(draft) for draft in drafts[:CANDIDATES]], [words(draft) for draft in drafts[CANDIDATES:]]
+    told = [(words(text), weight) for text, weight in precedents] if share else []
+    expected = [(1 - share) * sum(_shared(own, other) for other in drawn) / len(drawn) + share * sum(weight * _shared(own, other) for other, weight in told) for own in candidates]
+    for place, (own, own_weight) in enumerate(told):
+        others = sum(weight * _shared(own, other) for number, (other, weight) in enumerate(told) if number != place)
+        shared = (1 - share) * sum(_shared(own, other) for other in drawn) / len(drawn) + share * others
+        expected.append(shared / (1 - share * own_weight) if own_weight < 1 else shared)
+    return (*drafts[:CANDIDATES], *(text for text, _ in precedents))[expected.index(max(expected))]
+
+
+def _shared(own: list[str], other: list[str]) -> float:
+    return overlap(own, other, beta=BETA)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from llmrec.calibration import LEAST, blended, fit_blend, fit_temperature, tempered
+from llmrec.metrics.binary import BinaryAnswers, logloss, uauc
 
 
 def drawn(temperature, questions=20_000, answers=4, seed=0):
@@ -90,3 +91,27 @@ def test_few_answers_or_answers_of_one_kind_blend_nothing():
     said, truth = drawn(1.0, questions=LEAST - 1, answers=2)
     assert fit_blend(said, np.array([0.0, 1.0]), np.ones((len(said), 1)), truth) is None
     assert fit_blend(np.full((100, 2), 0.5), np.array([0.0, 1.0]), np.ones((100, 1)), np.zeros(100, dtype=np.int64)) is None
+
+
+def test_answers_are_ordered_within_users_where_many_gave_both():
+    """Two estimates: one tells users from each other well and items badly, the other items alone."""
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(300), 30)
+    level, liked = rng.normal(0, 2, 300)[users], rng.normal(0, 1, len(users))
+    truth = (rng.random(len(users)) < 1 / (1 + np.exp(-level - liked))).astype(np.int64)
+    said = 1 / (1 + np.exp(-(level + rng.normal(0, 1, len(users)))))
+    expected = (0.3 * liked + 1.5 * rng.normal(0, 1, 300)[users])[:, None]
+    values, said = np.array([0.0, 1.0]), np.stack([1 - said, said], axis=1)
+
+    def figures(weights):
+        found = blended(said, values, expected, weights)[:, 1]
+        answers = BinaryAnswers(found, truth.astype(float), users)
+        return float(uauc(answers)), float(logloss(answers)), found.mean()
+
+    plain, within = fit_blend(said, values, expected, truth), fit_blend(said, values, expected, truth, users)
+    assert figures(within)[0] > figures(plain)[0] + 0.02 and figures(within)[2] == pytest.approx(truth.mean(), abs=0.01)
+    assert within[0] == pytest.approx(0, abs=0.1 * within[1]) and within[1] > 0
+    few = np.where(users < LEAST - 1, users, 1_000 + np.arange(len(users)))  # all others have a single answer each
+    assert fit_blend(said, values, expected, truth, few) == plain
+    shuffled = rng.permutation(len(users))
+    assert fit_blend(said[shuffled], values, expected[shuffled], truth[shuffled], users[shuffled]) == pytest.approx(within, rel=1e-3)

@@ -1,21 +1,37 @@
-"""The draft that the others agree with; and whether a task has its texts chosen so."""
+"""The draft that the others agree with, beside what was answered to like questions; and whether a task has its texts chosen so."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from llmrec.consensus import CANDIDATES, TEMPERATURES, agreed
 from llmrec.exam import Exam
 from llmrec.predictions import HeldOut, Prediction, Request
-from llmrec.recommender import Recommender
-from train.calibrate import agreement_serves
+from llmrec.recommender import Fitted, Recommender
+from train.calibrate import best_share
 
 
 def test_the_candidate_that_shares_most_with_what_is_drawn_is_taken():
     references = ["a b c d", "a b x", "c a b"] + ["a b"] * (len(TEMPERATURES) - CANDIDATES - 3)
-    assert agreed(["x", "a b c", "a b", *["y"] * (CANDIDATES - 3), *references]) == "a b"
+    assert agreed(["x", "a b c d e f", "a b", *["y"] * (CANDIDATES - 3), *references]) == "a b"
     assert agreed(["one", *["two"] * (CANDIDATES - 1), *["three"] * (len(TEMPERATURES) - CANDIDATES)]) == "one"  # nobody agrees: the most probable
     assert sum(temperature == 0 for temperature in TEMPERATURES) == 1 and TEMPERATURES[CANDIDATES:] == (1.0,) * len(TEMPERATURES[CANDIDATES:])
+
+
+def test_recall_counts_more_than_precision():
+    """Half of what is said has two words more: the longer text shares as much with the short half as the short text with the longer one, and recalls more."""
+    references = ["a b", "a b c d"] * ((len(TEMPERATURES) - CANDIDATES) // 2)
+    assert agreed(["a b", "a b c d", *["y"] * (CANDIDATES - 2), *references]) == "a b c d"
+
+
+def test_precedents_count_by_their_share_and_may_be_the_answer():
+    drafts = [*["a b"] * CANDIDATES, *["a b"] * (len(TEMPERATURES) - CANDIDATES)]
+    precedents = [("p q r", 0.4), ("p q", 0.3), ("z", 0.3)]
+    assert agreed(drafts, precedents, 0.0) == agreed(drafts, (), 0.9) == agreed(drafts, precedents, 0.25) == "a b"
+    assert agreed(drafts, precedents, 0.9) == "p q r"  # which says all of the next likeliest
+    # One precedent has nobody but itself to agree with it.
+    assert agreed(drafts, [("alone", 1.0)], 0.75) == "a b"
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
@@ -23,20 +39,26 @@ def test_a_model_whose_card_says_so_compares_drafts_alike_whatever_is_asked_besi
     requests = [Request(id=str(n), task="explanation", item_id=item_id) for n, item_id in enumerate(toy_parts.composer.catalog.item_ids[:4])]
     parts = toy_parts.model.eval(), toy_parts.composer, toy_parts.templates
     plain = Recommender(*parts).predict(requests)
-    several = Recommender(*parts, card={"consensus": ["explanation"]})
+    several = Recommender(*parts, card={"consensus": {"explanation": 0.0}})
     answers = several.predict(requests)
     assert answers == several.predict(requests[::-1])[::-1] == [several.predict([request])[0] for request in requests]
     assert json.dumps([answer.text for answer in answers]) != json.dumps([answer.text for answer in plain])
 
 
-def test_drafts_are_compared_where_that_serves_valid():
+def test_drafts_are_compared_and_precedents_asked_where_that_serves_valid():
     class Writer:
-        consensus = frozenset()
+        def __init__(self, precedents):
+            self.combiner = SimpleNamespace(fitted=Fitted(), backing=SimpleNamespace(precedents=precedents))
 
         def predict(self, requests):
-            return [Prediction(id=request.id, text=("good strings" if self.consensus else "a nice thing") if request.item_id == "i" else None) for request in requests]
+            share = self.combiner.fitted.consensus.get("explanation")
+            text = {None: "a nice thing", 0.0: "good strings", 0.5: "good strings these"}.get(share, "other")
+            return [Prediction(id=request.id, text=text if request.item_id == "i" else None) for request in requests]
 
     def exam(target):
         return Exam("explanation", "text", (HeldOut(Request(id="q", task="explanation", item_id="i"), target), HeldOut(Request(id="none", task="explanation", item_id="j"), target)))
 
-    assert agreement_serves(Writer(), exam("good strings these")) and not agreement_serves(Writer(), exam("a nice one")) and not agreement_serves(Writer(), exam("other"))
+    plain, told = Writer({}), Writer({"explanation": object()})
+    assert best_share(plain, exam("good strings these")) == 0.0 and best_share(told, exam("good strings these")) == 0.5
+    assert best_share(plain, exam("a nice one")) is None and best_share(told, exam("good strings")) == 0.0 and best_share(plain, exam("unheard")) is None
+    assert plain.combiner.fitted == Fitted()

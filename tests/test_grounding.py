@@ -10,7 +10,7 @@ from llmrec.grounding import Claim, Grounding, Speller
 from llmrec.interactions import Catalog, Corpus, Interactions
 from llmrec.metrics.text import words
 from llmrec.predictions import Request
-from llmrec.recommender import Recommender
+from llmrec.recommender import Backing, Recommender
 
 REVIEWS = [("a", "smooth neck"), ("a", "smooth tone"), ("b", "bright tone"), ("b", "bright neck"), ("c", "loud and bright"), ("c", "smooth sound")] * 3
 
@@ -99,11 +99,11 @@ def test_a_model_names_only_what_the_item_has(toy_parts, toy_corpus):
     everything = Grounding(features, *_rows([set(range(len(features))) for _ in toy_corpus.catalog.item_ids]))
 
     def texts(grounding):
-        model = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, grounding=grounding)
+        model = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, backing=Backing(grounding=grounding))
         return [prediction.text for prediction in model.predict(requests)]
 
     assert any(set(words(text)) & set(features) for text in texts(everything))
     assert all(text and not set(words(text)) & set(features) for text in texts(nothing))
     summary = Request(task="review_summary", review="A good, quiet and short record.")
-    free, held = (Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, grounding=found).predict([summary])[0].text for found in (None, nothing))
+    free, held = (Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, backing=Backing(grounding=found)).predict([summary])[0].text for found in (None, nothing))
     assert free == held  # about a review, not about an item

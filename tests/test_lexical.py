@@ -10,7 +10,7 @@ from llmrec.baselines.search import TextIndex
 from llmrec.interactions import Event
 from llmrec.lexical import WEIGHTS, pooled
 from llmrec.predictions import Request
-from llmrec.recommender import Recommender
+from llmrec.recommender import Fitted, Recommender
 from llmrec.timelines import Timelines
 from train.calibrate import calibrated
 
@@ -54,5 +54,5 @@ def test_where_words_tell_the_item_they_get_a_weight(toy_parts, toy_corpus):
     corpus = replace(toy_corpus, interactions=replace(toy_corpus.interactions, frame=log, ordering="order", context=()), rating_scale=(), like_threshold=None)
     recommender = Recommender(toy_parts.model.eval(), toy_parts.composer, {name: toy_parts.templates[name] for name in ("search", "next_item")})
     found = calibrated(recommender, Timelines.of(corpus), 0, limit=100, lexical=True)
-    assert found["lexical"].keys() == {"search"} and found["lexical"]["search"] in WEIGHTS[1:] and recommender.lexical == {}
+    assert found["lexical"].keys() == {"search"} and found["lexical"]["search"] in WEIGHTS[1:] and recommender.combiner.fitted == Fitted()
     assert calibrated(recommender, Timelines.of(corpus), 0, limit=100)["lexical"] == {}

@@ -1,6 +1,7 @@
 """The memory: probabilities by hand, a mixture that stays one, the same from a folder, and a share that valid chooses."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ from llmrec.exam import Exam
 from llmrec.interactions import Event
 from llmrec.memory import SHARES, Memory, mixed
 from llmrec.predictions import HeldOut, Prediction, Request
-from llmrec.recommender import Recommender
+from llmrec.recommender import Backing, Fitted, Recommender
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
 from train.calibrate import best_setting, calibrated
@@ -72,15 +73,15 @@ def test_a_folder_remembers_the_same(memory, tmp_path):
 
 def test_the_smallest_of_the_best_shares_is_taken():
     class Model:
-        shares: dict[str, float] = {}
+        combiner = SimpleNamespace(fitted=Fitted())
 
         def predict(self, requests):
             places = {0.3: 1, 0.5: 0, 0.6: 0}
-            place = places.get(self.shares["next_item"], 2)
+            place = places.get(self.combiner.fitted.shares["next_item"], 2)
             return [Prediction(id=request.id, item_ids=["x"] * place + ["target"], scores=[0.0] * (place + 1)) for request in requests]
 
     exam = Exam("next_item", "items", (HeldOut(Request(id="q"), "target"),))
-    assert best_setting(Model(), exam, "shares", SHARES) == 0.5
+    assert best_setting(Model(), exam, [Fitted(shares={"next_item": share}) for share in SHARES]).shares == {"next_item": 0.5} and Model.combiner.fitted == Fitted()
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
@@ -90,7 +91,7 @@ def test_the_answers_are_the_mixture_of_model_and_memory(toy_parts, toy_corpus):
     plain = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates)
     held_out = TASKS["next_item"].held_out(timelines, "valid", 0)
     asked = [replace(example.request, k=12, exclude_seen=False) for example in held_out]
-    alone, both = plain.predict(asked), Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, memory=whole, card={"shares": {"next_item": 0.4}}).predict(asked)
+    alone, both = plain.predict(asked), Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing(memory=whole), card={"shares": {"next_item": 0.4}}).predict(asked)
     remembered = whole([request.history for request in asked])
     for before, after, votes in zip(alone, both, remembered):
         chances = dict(zip(before.item_ids, np.exp(before.scores)))
@@ -98,7 +99,7 @@ def test_the_answers_are_the_mixture_of_model_and_memory(toy_parts, toy_corpus):
         assert dict(zip(after.item_ids, np.exp(after.scores))) == pytest.approx(mixture)
     # Other tasks, and a card without shares, are answered as ever.
     search = [Request(task="search", query="quiet", history=events("i1"), k=12)]
-    assert both and Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, memory=whole, card={"shares": {"next_item": 0.4}}).predict(search)[0].scores == plain.predict(search)[0].scores
+    assert both and Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing(memory=whole), card={"shares": {"next_item": 0.4}}).predict(search)[0].scores == plain.predict(search)[0].scores
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
@@ -113,6 +114,6 @@ def test_where_only_the_memory_knows_it_gets_a_share(toy_parts, toy_corpus):
     log = pl.DataFrame(pairs, schema=["user_id", "item_id", "position", "event", "part"], orient="row").sort("user_id", "position")
     corpus = replace(toy_corpus, interactions=replace(toy_corpus.interactions, frame=log, ordering="order", context=()), rating_scale=(), like_threshold=None)
     timelines = Timelines.of(corpus)
-    recommender = Recommender(toy_parts.model.eval(), toy_parts.composer, {name: toy_parts.templates[name] for name in ("next_item", "ranking")}, memory=Memory.of(timelines))
+    recommender = Recommender(toy_parts.model.eval(), toy_parts.composer, {name: toy_parts.templates[name] for name in ("next_item", "ranking")}, backing=Backing(memory=Memory.of(timelines)))
     found = calibrated(recommender, timelines, 0, limit=100)["shares"]
-    assert found["next_item"] > 0 and found.keys() == {"next_item", "ranking"} and recommender.shares == {}
+    assert found["next_item"] > 0 and found.keys() == {"next_item", "ranking"} and recommender.combiner.fitted == Fitted()

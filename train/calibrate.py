@@ -1,4 +1,4 @@
-"""Fits on valid what stands behind a finished model's answers: temperatures, blends with expectations, shares of the memory.
+"""Fits on valid how a finished model's answers are combined with what stands behind them: temperatures, blends with expectations, shares of the memory and of precedents.
 
 Separate from `setup`, which trains and publishes: this asks a model as any caller does, and changes none of its weights.
 """
@@ -13,12 +13,14 @@ import numpy as np
 
 from llmrec.answers import RATING
 from llmrec.calibration import fit_blend, fit_temperature
-from llmrec.exam import ASKED_AT_ONCE, Exam
+from llmrec.consensus import SHARES as SHARES_OF_PRECEDENTS
+from llmrec.exam import ASKED_AT_ONCE, Exam, whose
 from llmrec.interactions import VALID
 from llmrec.lexical import WEIGHTS
 from llmrec.memory import SHARES
 from llmrec.metrics.text import overlap, words
-from llmrec.recommender import Recommender
+from llmrec.predictions import Prediction, Request
+from llmrec.recommender import Fitted, Recommender
 from llmrec.tasks import TASKS, Task
 from llmrec.timelines import Timelines
 
@@ -30,32 +32,32 @@ USERS_FOR_SHARES = 2_000
 """Users on whose valid questions a share of the memory or a weight of words is fitted: each is asked ten times."""
 
 
-def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False, consensus: bool = False) -> dict[str, dict[str, object] | list[str]]:
-    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations, else the `temperatures`; for each item task the `shares` of the memory and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, the text tasks that a `consensus` of drafts serves.
+def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False, consensus: bool = False) -> dict[str, dict[str, object]]:
+    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations, else the `temperatures`; for each item task the `shares` of the memory and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, for each text task that a `consensus` of drafts serves the share of precedents in it.
 
     Ratings have no temperature: it would move their mean, by which they were trained and the step was chosen.
     """
-    found: dict[str, dict[str, object] | list[str]] = {"temperatures": {}, "blends": {}, "shares": {}, "lexical": {}, "consensus": []}
+    found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}, "shares": {}, "lexical": {}, "consensus": {}}
+    backing = recommender.combiner.backing
     for name in recommender.tasks:
         family = TASKS[name].family
         if family == "items":
             worded = lexical and "query" in TASKS[name].required
-            exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_SHARES)) if worded or recommender.memory is not None else None
+            exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_SHARES)) if worded or backing.memory is not None else None
             if exam is not None and worded:
-                found["lexical"][name] = best_setting(recommender, exam, "lexical", WEIGHTS)
+                found["lexical"][name] = best_setting(recommender, exam, [Fitted(lexical={name: weight}) for weight in WEIGHTS]).lexical[name]
                 log.info("%s: the words of items have a weight of %.1f, fitted on %d valid answers", name, found["lexical"][name], len(exam.held_out))
-            if exam is not None and recommender.memory is not None:
-                recommender.lexical = {**found["lexical"]}
-                found["shares"][name] = best_setting(recommender, exam, "shares", SHARES)
-                recommender.lexical = {}
+            if exam is not None and backing.memory is not None:
+                found["shares"][name] = best_setting(recommender, exam, [Fitted(lexical=found["lexical"], shares={name: share}) for share in SHARES]).shares[name]
                 log.info("%s: the memory has a share of %.1f, fitted on %d valid answers", name, found["shares"][name], len(exam.held_out))
             continue
         if family == "text":
             exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_DRAFTS)) if consensus else None
-            if exam is not None and agreement_serves(recommender, exam):
-                found["consensus"].append(name)
+            share = best_share(recommender, exam) if exam is not None else None
+            if share is not None:
+                found["consensus"][name] = share
             continue
-        exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if family == "binary" or family == "rating" and recommender.expectations is not None else None
+        exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if family == "binary" or family == "rating" and backing.expectations is not None else None
         if exam is None:
             continue
         predictions = [prediction for start in range(0, len(exam.requests), ASKED_AT_ONCE) for prediction in recommender.predict(exam.requests[start : start + ASKED_AT_ONCE])]
@@ -69,7 +71,7 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
             values = recommender.composer.spaces[RATING].values
             probabilities = np.array([list(prediction.distribution.values()) for prediction, _ in answered])
         truth = np.abs(np.array([float(example.target) for _, example in answered])[:, None] - values).argmin(axis=1)
-        blend = fit_blend(probabilities, values, recommender.expected([example.request for _, example in answered]), truth) if recommender.expectations is not None else None
+        blend = fit_blend(probabilities, values, recommender.combiner.expected([example.request for _, example in answered]), truth, [whose(example) for _, example in answered]) if backing.expectations is not None else None
         if blend is not None:
             found["blends"][name] = blend
             log.info("%s: weights %s of its own answer, the expectations and 1, fitted on %d valid answers", name, " ".join(f"{weight:.3f}" for weight in blend), len(truth))
@@ -79,33 +81,35 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
     return found
 
 
-def best_setting(recommender: Recommender, exam: Exam, name: str, values: Sequence[float]) -> float:
-    """Of `values` the one with the best ndcg@10 on these questions, seen items left out, the first of equals. name: the recommender's mapping from task to value ("shares", "lexical"), which is empty afterwards."""
+def best_setting(recommender: Recommender, exam: Exam, settings: Sequence[Fitted]) -> Fitted:
+    """Of `settings` those with the best ndcg@10 on these questions, seen items left out, the first of equals. The recommender has none of them afterwards."""
     requests = [replace(example.request, exclude_seen=not exam.candidates, k=10) for example in exam.held_out]
-    best = (-1.0, 0.0)
-    for value in values:
-        setattr(recommender, name, {exam.task: value})
+    gains = []
+    for fitted in settings:
         gained = 0.0
-        for start in range(0, len(requests), ASKED_AT_ONCE):
-            for prediction, example in zip(recommender.predict(requests[start : start + ASKED_AT_ONCE]), exam.held_out[start : start + ASKED_AT_ONCE]):
-                if prediction.item_ids is not None and example.target in prediction.item_ids:
-                    gained += 1 / np.log2(2 + list(prediction.item_ids).index(example.target))
-        if gained > best[0] + 1e-9:
-            best = (gained, value)
-    setattr(recommender, name, {})
-    return best[1]
+        for prediction, example in zip(_answers(recommender, fitted, requests), exam.held_out):
+            if prediction.item_ids is not None and example.target in prediction.item_ids:
+                gained += 1 / np.log2(2 + list(prediction.item_ids).index(example.target))
+        gains.append(round(gained, 9))
+    return settings[gains.index(max(gains))]
 
 
-def agreement_serves(recommender: Recommender, exam: Exam) -> bool:
-    """Whether the consensus of drafts overlaps more with what was written than the most probable text does."""
+def best_share(recommender: Recommender, exam: Exam) -> float | None:
+    """The share of precedents with which the consensus of drafts overlaps most with what was written, the first of equals; None where the most probable text overlaps as much. The recommender has no consensus afterwards."""
+    shares = SHARES_OF_PRECEDENTS if recommender.combiner.backing.precedents.get(exam.task) is not None else SHARES_OF_PRECEDENTS[:1]
     gained = []
-    for consensus in (frozenset(), frozenset([exam.task])):
-        recommender.consensus = consensus
-        predictions = [prediction for start in range(0, len(exam.requests), ASKED_AT_ONCE) for prediction in recommender.predict(exam.requests[start : start + ASKED_AT_ONCE])]
-        gained.append(sum(overlap(words(prediction.text or ""), words(example.target)) for prediction, example in zip(predictions, exam.held_out)))
-    recommender.consensus = frozenset()
-    log.info("%s: a mean overlap of %.2f by the most probable text, %.2f by the consensus of drafts, on %d valid answers", exam.task, *(total / len(exam.held_out) for total in gained), len(exam.held_out))
-    return gained[1] > gained[0]
+    for fitted in (Fitted(), *(Fitted(consensus={exam.task: share}) for share in shares)):
+        gained.append(sum(overlap(words(prediction.text or ""), words(example.target)) for prediction, example in zip(_answers(recommender, fitted, exam.requests), exam.held_out)) / len(exam.held_out))
+    log.info("%s: a mean overlap of %.2f by the most probable text, by the consensus of drafts and precedents %s, on %d valid answers", exam.task, gained[0], ", ".join(f"{mean:.2f} (share {share})" for mean, share in zip(gained[1:], shares)), len(exam.held_out))
+    best = gained.index(max(gained))
+    return shares[best - 1] if best else None
+
+
+def _answers(recommender: Recommender, fitted: Fitted, requests: Sequence[Request]) -> list[Prediction]:
+    before, recommender.combiner.fitted = recommender.combiner.fitted, fitted
+    answers = [prediction for start in range(0, len(requests), ASKED_AT_ONCE) for prediction in recommender.predict(requests[start : start + ASKED_AT_ONCE])]
+    recommender.combiner.fitted = before
+    return answers
 
 
 def valid_exam(task: Task, timelines: Timelines, seed: int, *, limit: int) -> Exam | None:

@@ -28,18 +28,15 @@ from llmrec.config import PhaseSettings, Settings
 from llmrec.content import Content, item_texts
 from llmrec.exam import Exam
 from llmrec.exits import STOPPED
-from llmrec.expectations import Expectations
-from llmrec.grounding import Grounding
 from llmrec.indexing import ItemIndex
 from llmrec.interactions import TRAIN, VALID, Corpus
 from llmrec.launch import collect_seldom
-from llmrec.memory import Memory
 from llmrec.metrics import METRICS, NEITHER_IS_BETTER
 from llmrec.mixture import Mixture
 from llmrec.model import LanguageModel
 from llmrec.objective import Objective
 from llmrec.publishing import check_free, publish, sole_writer
-from llmrec.recommender import Recommender, audit_hash, prompt_room, save_recommender, vocabulary_of
+from llmrec.recommender import Backing, Recommender, audit_hash, prompt_room, save_recommender, vocabulary_of
 from llmrec.tasks import OBJECTIVES, TASKS
 from llmrec.templates import BARE, PromptTemplate, load_templates
 from llmrec.timelines import Timelines
@@ -105,13 +102,9 @@ def run(
         timelines = Timelines.of(corpus)
         vocabulary = vocabulary_of(base, size=model.vocabulary_size)
         items = index.space(corpus.catalog.item_ids, vocabulary.size)
-        if settings.data.fraction < 1 and (settings.expectations or settings.memory or settings.content.collaborative):
-            raise ValueError(f"data.fraction={settings.data.fraction} learns from a part of the users, but expectations, memory and content.collaborative are made of all: switch them off, or set data.fraction=1")
-        expectations = Expectations.of(timelines, seed=settings.seed) if settings.expectations else None
-        for name in ("memory", "lexical"):
-            if getattr(settings, name) and index.codes.shape[1] > 1:
-                raise ValueError(f"{name}=true needs an answer of one token for each item: set index=atomic, or {name}=false with index={settings.index}")
-        memory = Memory.of(timelines, seed=settings.seed) if settings.memory else None
+        if settings.data.fraction < 1 and (settings.expectations or settings.memory or settings.precedents or settings.content.collaborative):
+            raise ValueError(f"data.fraction={settings.data.fraction} learns from a part of the users, but expectations, memory, precedents and content.collaborative are made of all: switch them off, or set data.fraction=1")
+        backing = backing_of(settings, timelines, list(answers), index=index.scheme)
         composer = Composer(
             vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens),
         )
@@ -141,14 +134,13 @@ def run(
             card["steps"], card["best_step"] = progress.step, progress.best_step
             try:
                 with stop.interruptible():
-                    card.update(calibrated(Recommender(model.eval(), composer, answers, expectations=expectations, memory=memory), timelines, settings.seed, limit=phase.validation.limit, lexical=settings.lexical, consensus=settings.consensus))
+                    card.update(calibrated(Recommender(model.eval(), composer, answers, backing=backing), timelines, settings.seed, limit=phase.validation.limit, lexical=settings.lexical, consensus=settings.consensus))
             except Stopped:
                 log.info("stopped behind the last step as asked; the same command goes on from here")
                 sys.exit(STOPPED)
             with publish(settings.output, overwrite=settings.overwrite, hashes=True) as folder:
                 save_recommender(
-                    folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder, expectations=expectations,
-                    grounding=Grounding.of(corpus) if any(TASKS[name].grounded for name in answers) else None, memory=memory,
+                    folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder, backing=backing,
                 )
                 (folder / "train_config.yaml").write_text(settings_yaml(settings), encoding="utf-8")
                 for name in ("log.jsonl", "tensorboard"):
@@ -163,6 +155,16 @@ def run(
             log.info("wrote %s", settings.output)
             sys.stdout.write(json.dumps({"output": str(settings.output), "steps": progress.step, "valid": card["valid"]}) + "\n")
         accelerator.end_training()
+
+
+def backing_of(settings: Settings, timelines: Timelines, tasks: Sequence[str], *, index: str) -> Backing:
+    """What the settings put behind the answers of a model for these tasks. index: the scheme of its codes. Raises ValueError for settings that do not go together."""
+    for name in ("memory", "lexical"):
+        if getattr(settings, name) and index != "atomic":
+            raise ValueError(f"{name}=true needs an answer of one token for each item: set index=atomic, or {name}=false with index={index}")
+    if settings.precedents and not settings.consensus:
+        raise ValueError("precedents=true has a part in the consensus of drafts alone: set consensus=true, too")
+    return Backing.of(timelines, tasks, seed=settings.seed, expectations=settings.expectations, memory=settings.memory, precedents=settings.precedents)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -29,7 +29,9 @@ from llmrec.indexing.index import ItemIndex
 from llmrec.indexing.semantic import LEVELS
 from llmrec.interactions import PARTS, TRAIN, VALID, Corpus, sha256
 from llmrec.memory import Memory
+from llmrec.precedents import Precedents
 from llmrec.predictions import HeldOut
+from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
 
 MIN_PIECE_CHARACTERS = 2  # single characters are in every alphabet
@@ -43,7 +45,7 @@ PROMPT_TEXTS = ("preamble", "event", "question")
 class ModelFolder:
     """What a model folder says of how it was made.
 
-    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations: its content vectors and what it weighs its answers against, None where it has none.   grounding, memory: the features its texts may name, and the neighbours it remembers, or None.
+    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations: its content vectors and what it weighs its answers against, None where it has none.   grounding, memory: the features its texts may name, and the neighbours it remembers, or None.   precedents: of each text task that has some.
     pieces: the tokenizer's plain pieces, "▁" for a space.   prompts: the words of its prompt files.
     """
 
@@ -56,6 +58,7 @@ class ModelFolder:
     expectations: Expectations | None = None
     grounding: Grounding | None = None
     memory: Memory | None = None
+    precedents: Mapping[str, Precedents] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> ModelFolder:
@@ -74,6 +77,7 @@ class ModelFolder:
             expectations=Expectations.load(folder, {item_id: row for row, item_id in enumerate(item_ids)}),
             grounding=Grounding.load(folder, len(item_ids)),
             memory=Memory.load(folder, {item_id: row for row, item_id in enumerate(item_ids)}),
+            precedents={name: found for name in TASKS if (found := Precedents.load(folder, name)) is not None},
         )
 
 
@@ -226,6 +230,18 @@ def memory_of_held_out(subject: Subject) -> Finding | None:
     return Finding.of("memory_of_held_out", ERROR, moved, "items have other neighbours than train gives them: they were found in something else")
 
 
+def precedents_of_held_out(subject: Subject) -> Finding | None:
+    """What is held to have been answered was answered in train."""
+    if not subject.model.precedents:
+        return None
+    timelines, seed = Timelines.of(subject.corpus), int(subject.model.card.get("seed", 0))
+    foreign = 0
+    for name, kept in subject.model.precedents.items():
+        again = Precedents.of(TASKS[name].held_out(timelines, TRAIN, seed))
+        foreign += len(set(kept.texts) - set(again.texts if again is not None else ()))
+    return Finding.of("precedents_of_held_out", ERROR, foreign, "texts are precedents that answered no question of train: they come from something else")
+
+
 def codes_in_file_order(subject: Subject) -> Finding | None:
     """Among items that share all but their last code, that code does not follow the first appearance in the log (for atomic codes: among all items).
 
@@ -274,7 +290,7 @@ def prompt_of_held_out(subject: Subject) -> Finding | None:
 
 
 MODEL_CHECKS: tuple[Callable[[Subject], Finding | None], ...] = (
-    other_data, chosen_on, content_of_held_out, codes_of_other_content, expectations_of_held_out, grounding_of_held_out, memory_of_held_out, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
+    other_data, chosen_on, content_of_held_out, codes_of_other_content, expectations_of_held_out, grounding_of_held_out, memory_of_held_out, precedents_of_held_out, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
 )
 
 

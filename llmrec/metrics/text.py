@@ -92,9 +92,10 @@ def rouge_l(answers: TextAnswers) -> Statistic:
     return mean_of(np.array([overlap(written, reference) for written, reference in pairs]))
 
 
-def overlap(written: list[str], reference: list[str]) -> float:
-    """What `rouge_l` says of two texts as words, 0 to 100."""
-    return _f1(_longest_common_subsequence(written, reference), len(written), len(reference))
+def overlap(written: list[str], reference: list[str], *, beta: float = 1.0) -> float:
+    """What `rouge_l` says of two texts as words, 0 to 100; beta: how many times recall counts as much as precision (F measure; Lin's own has one, too)."""
+    shared, size = _longest_common_subsequence(written, reference), len(written) + beta**2 * len(reference)
+    return 100 * (1 + beta**2) * shared / size if size else 0.0
 
 
 def distinct1(answers: TextAnswers) -> Statistic:

@@ -10,7 +10,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,22 +17,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from llmrec.answers import ITEMS, RATING, TEXT
-from llmrec.baselines.search import TextIndex
-from llmrec.calibration import blended, tempered
+from llmrec.answers import ITEMS, TEXT
 from llmrec.composer import MAX_ANSWER_TOKENS, Composer
-from llmrec.consensus import TEMPERATURES, agreed
 from llmrec.decoding.allowed import Allowed
 from llmrec.decoding.reading import Reading
 from llmrec.decoding.search import beam, count_nodes, exact, score
 from llmrec.decoding.writing import write
-from llmrec.expectations import Expectations
-from llmrec.grounding import Claim, Grounding, Speller
 from llmrec.interactions import Catalog, Event
-from llmrec.lexical import pooled
-from llmrec.memory import Memory, mixed
 from llmrec.model import LanguageModel
 from llmrec.predictions import Item, Prediction, Request
+from llmrec.recommender.combining import Backing, Combiner, Fitted
 from llmrec.recommender.folder import load_parts
 from llmrec.tasks import find_task
 from llmrec.templates import PromptTemplate, choose
@@ -89,8 +82,8 @@ class Recommender:
     [Item(item_id='i40', title='...', score=-2.31), Item(item_id='i3', title='...', score=-2.87)]
     """
 
-    def __init__(self, model: LanguageModel, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], *, expectations: Expectations | None = None, grounding: Grounding | None = None, memory: Memory | None = None, card: Mapping[str, object] | None = None, wording: str = "seen", batch_tokens: int = 16_384):
-        """card: what the model's folder says of it; of that, `temperatures` (task -> temperature of its probabilities), `blends` (task -> weights of its answer and of the expectations) and `shares` (task -> of the memory) and `lexical` (task -> weight of the words an item shares with a query) and `consensus` (tasks whose texts are chosen among drafts) are used.
+    def __init__(self, model: LanguageModel, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], *, backing: Backing = Backing(), card: Mapping[str, object] | None = None, wording: str = "seen", batch_tokens: int = 16_384):
+        """backing: what stands behind its answers.   card: what the model's folder says of it; of that, what was fitted on valid is used.
         wording: "seen" or "unseen": which wordings prompts are written in (the first of the request's language).   batch_tokens: prompt tokens read at once.
         """
         if wording not in ("seen", "unseen"):
@@ -98,17 +91,11 @@ class Recommender:
         self.model, self.composer, self.templates = model, composer, dict(templates)
         self.card = dict(card or {})
         self.wording, self.batch_tokens = wording, batch_tokens
-        self.expectations, self.grounding, self.memory = expectations, grounding, memory
-        self.temperatures: dict[str, float] = dict(self.card.get("temperatures") or {})
-        self.shares: dict[str, float] = dict(self.card.get("shares") or {}) if memory is not None else {}
-        self.blends: dict[str, list[float]] = dict(self.card.get("blends") or {}) if expectations is not None else {}
-        self.lexical: dict[str, float] = dict(self.card.get("lexical") or {})
-        self.consensus: frozenset[str] = frozenset(self.card.get("consensus") or ())
         self.catalog = composer.catalog
+        self.combiner = Combiner(backing, Fitted.of(self.card), catalog=self.catalog, vocabulary=composer.vocabulary)
         self.tasks = list(self.templates)
         self.titles = {item_id: title or "untitled" for item_id, title in zip(self.catalog.item_ids, self.catalog.titles)}
         self._masks: dict[str, np.ndarray] = {}
-        self._speller: Speller | None = None
         self._labels = np.array(self.catalog.item_ids, dtype=object)
 
     @classmethod
@@ -117,10 +104,10 @@ class Recommender:
 
         Raises FileNotFoundError naming what is missing, ValueError for a folder of another format.
         """
-        model, composer, templates, expectations, grounding, memory, about = load_parts(Path(folder))
+        model, composer, templates, backing, about = load_parts(Path(folder))
         model.eval().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         model.set_spaces(composer.spaces)
-        return cls(model, composer, templates, expectations=expectations, grounding=grounding, memory=memory, card=about, wording=wording, batch_tokens=batch_tokens)
+        return cls(model, composer, templates, backing=backing, card=about, wording=wording, batch_tokens=batch_tokens)
 
     # --- verbs -----------------------------------------------------------------------------------------------------------------
 
@@ -191,7 +178,8 @@ class Recommender:
             # Who has had everything is offered what lies longest back, rather than nothing.
             request = replace(request, history=request.history[-shown:] if shown else ())
         if space == TEXT:
-            mode, width = "write", len(TEMPERATURES) * MAX_ANSWER_TOKENS if request.task in self.consensus else 0
+            drafts = len(self.combiner.temperatures(request.task))
+            mode, width = "write", drafts * MAX_ANSWER_TOKENS if drafts > 1 else 0
         elif space != ITEMS:
             mode, width = "closed", 0
         else:
@@ -245,18 +233,20 @@ class Recommender:
             reading = Reading.of(self.model, [query.tokens for query in batch], lead=lead)
         if mode == "write":
             vocabulary = self.composer.vocabulary
-            temperatures = TEMPERATURES if width else (0.0,)
-            guards = [[self._guard(query.request) for _ in temperatures] for query in batch]
+            temperatures = self.combiner.temperatures(batch[0].request.task)
+            guards = [[self.combiner.guard(query.request) for _ in temperatures] for query in batch]
             draws = [_draw(query.tokens) for query in batch] if width else ()
-            texts = [[vocabulary.decode(text) for text in own] for own in write(reading, end=vocabulary.end, forbidden=vocabulary.control, max_tokens=MAX_ANSWER_TOKENS, guards=guards, temperatures=temperatures, draws=draws)]
-            return [Prediction(text=agreed(own) if width else own[0]) for own in texts]
+            written = write(reading, end=vocabulary.end, forbidden=vocabulary.control, max_tokens=MAX_ANSWER_TOKENS, guards=guards, temperatures=temperatures, draws=draws)
+            return [Prediction(text=self.combiner.text(query.request, [vocabulary.decode(text) for text in own])) for query, own in zip(batch, written)]
         space = self.composer.spaces[space_name]
         if mode in ("closed", "fan"):
             probabilities = np.exp(exact(reading, space.trie, space_name))
-            return self._closed([query.request for query in batch], space_name, probabilities / probabilities.sum(axis=1, keepdims=True))
+            return self.combiner.closed([query.request for query in batch], space_name, space, probabilities / probabilities.sum(axis=1, keepdims=True))
         allowed = self._allowed([query.request for query in batch])
         if mode == "exact":
-            scores = self._remembering([query.request for query in batch], self._worded([query.request for query in batch], reading, allowed))
+            requests = [query.request for query in batch]
+            scores = self.combiner.worded(requests, exact(reading, space.trie, space_name))  # of the whole catalogue: what is left out, of this request or of another, changes no score
+            scores = self.combiner.remembering(requests, scores if allowed is None else np.where(allowed.dense(len(self.catalog)), scores, -np.inf))
             best = [_best(row, query.request.k) for query, row in zip(batch, scores)]
             return [self._listed(query.request.k, rows, row[rows]) for query, rows, row in zip(batch, best, scores)]
         if mode == "rank":
@@ -269,64 +259,6 @@ class Recommender:
             return [self._listed(query.request.k, own[places], row[places]) for query, own, row, places in zip(batch, rows, scores, best)]
         rows, scores = beam(reading, space.trie, space_name, width=width, allowed=allowed)
         return [self._listed(query.request.k, row, score) for query, row, score in zip(batch, rows, scores)]
-
-    def _guard(self, request: Request) -> Claim | None:
-        """What a written answer must not name: features of other items, where the task is about one and the model knows features."""
-        if self.grounding is None or not find_task(request.task).grounded or request.item_id is None:
-            return None
-        if self._speller is None:
-            self._speller = Speller(self.composer.vocabulary, self.grounding.features)
-        return Claim(self._speller, frozenset(self.grounding.features) - self.grounding.of_item(self.catalog.rows[request.item_id]))
-
-    @cached_property
-    def texts(self) -> TextIndex:
-        """The words of the catalogue's items."""
-        return TextIndex(self.catalog)
-
-    def _worded(self, requests: Sequence[Request], reading: Reading, allowed: Allowed | None) -> np.ndarray:
-        """(requests, items): log-probabilities of all items, -inf where one is not allowed; pooled with what the words of a query say, for tasks that weigh them."""
-        scores = exact(reading, self.composer.spaces[ITEMS].trie, ITEMS)  # of the whole catalogue: what is left out, of this request or of another, changes no score
-        weights = np.array([self.lexical.get(request.task, 0.0) if request.query else 0.0 for request in requests])
-        for weight in np.unique(weights[weights > 0]):
-            own = weights == weight
-            scores[own] = pooled(scores[own], self.texts([request.query for request, chosen in zip(requests, own) if chosen]), float(weight))
-        return scores if allowed is None else np.where(allowed.dense(len(self.catalog)), scores, -np.inf)
-
-    def _remembering(self, requests: Sequence[Request], scores: np.ndarray) -> np.ndarray:
-        """(requests, items): the scores, mixed with the memory for tasks that have a share of it."""
-        shares = np.array([self.shares.get(request.task, 0.0) for request in requests])
-        if not shares.any():
-            return scores
-        for share in np.unique(shares[shares > 0]):
-            own = shares == share
-            scores[own] = mixed(scores[own], self.memory([request.history for request, chosen in zip(requests, own) if chosen]), float(share))
-        return scores
-
-    def _closed(self, requests: Sequence[Request], space_name: str, probabilities: np.ndarray) -> list[Prediction]:
-        """The calibrated answers. probabilities: (requests, answers), as the model has them."""
-        space = self.composer.spaces[space_name]
-        for task in {request.task for request in requests}:
-            own = np.array([request.task == task for request in requests])
-            if task in self.blends:
-                expected = self.expected([request for request in requests if request.task == task])
-                probabilities[own] = blended(probabilities[own], space.values, expected, self.blends[task])
-            else:
-                probabilities[own] = tempered(probabilities[own], self.temperatures.get(task, 1.0))
-        if space_name == RATING:
-            return [Prediction(value=float(row @ space.values), distribution={label: float(p) for label, p in zip(space.labels, row)}) for row in probabilities]
-        return [Prediction(probability=float(row @ space.values)) for row in probabilities]
-
-    def expected(self, requests: Sequence[Request]) -> np.ndarray:
-        """(requests, estimates) what the ratings of others let expect of each: see Expectations. Questions that share a history share its reading."""
-        told: dict[tuple, int] = {}
-        histories, users = [], []
-        for request in requests:
-            key = tuple((event.item_id, event.rating) for event in request.history)
-            if key not in told:
-                told[key] = len(told)
-                histories.append(request.history)
-            users.append(told[key])
-        return self.expectations(histories, np.array(users), np.array([self.catalog.rows[request.item_id] for request in requests]))
 
     def _listed(self, k: int, rows: np.ndarray, scores: np.ndarray) -> Prediction:
         count = min(k, int(np.isfinite(scores).sum()))

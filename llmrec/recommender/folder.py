@@ -6,6 +6,7 @@ Separate from the Recommender, so that what is on disk, and what of it is checke
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,11 @@ from llmrec.assets import folder_of
 from llmrec.bases import Base, load_base, load_lm, start_and_end
 from llmrec.composer import MAX_ANSWER_TOKENS, Composer
 from llmrec.content import Content
-from llmrec.expectations import Expectations
-from llmrec.grounding import Grounding
 from llmrec.indexing import ItemIndex, Material, build_index
 from llmrec.interactions import Catalog, Corpus
-from llmrec.memory import Memory
 from llmrec.model import LanguageModel
 from llmrec.publishing import FILES, publish, verify
+from llmrec.recommender.combining import PARTS, Backing
 from llmrec.tasks import TASKS, find_task
 from llmrec.templates import PromptTemplate, load_templates, save_templates
 from llmrec.vocabulary import Vocabulary
@@ -70,8 +69,8 @@ class Layout:
         return self.folder / "merged"
 
 
-def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[PromptTemplate, ...]], Expectations | None, Grounding | None, Memory | None, dict[str, object]]:
-    """Model, composer, templates by task, expectations, grounding and memory (where it has them) and card of a folder; nothing outside it is read but a hub base named in it.
+def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[PromptTemplate, ...]], Backing, dict[str, object]]:
+    """Model, composer, templates by task, what stands behind its answers, and card of a folder; nothing outside it is read but a hub base named in it.
 
     Raises FileNotFoundError naming what is missing, ValueError for a folder of another format, or one that is no longer what was published (where files.json tells).
     """
@@ -90,10 +89,10 @@ def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[P
     vocabulary = Vocabulary.load(layout.folder, size=about["vocabulary_size"], start=about["start"], end=about["end"])
     model = LanguageModel(_load_plain(layout, about), vocabulary_size=vocabulary.size, new_tokens=index.new_tokens)
     items = index.space(catalog.item_ids, vocabulary.size)
-    expectations = Expectations.load(layout.folder, catalog.rows)  # before the prompts: their words may be of the same other version
+    backing = Backing.load(layout.folder, catalog, about["tasks"])  # before the prompts: their words may be of the same other version
     composer = Composer(vocabulary, catalog, items, rating_scale=about["rating_scale"], max_prompt_tokens=about["max_prompt_tokens"])
     templates = {name: load_task_templates(layout.prompts, name) for name in about["tasks"]}
-    return model, composer, templates, expectations, Grounding.load(layout.folder, len(catalog)), Memory.load(layout.folder, catalog.rows), about
+    return model, composer, templates, backing, about
 
 
 def load_task_templates(prompts: Path, task: str) -> tuple[PromptTemplate, ...]:
@@ -104,7 +103,7 @@ def load_task_templates(prompts: Path, task: str) -> tuple[PromptTemplate, ...]:
 
 def save_recommender(
     folder: Path, *, model: LanguageModel, tokenizer, index: ItemIndex, composer: Composer, templates: Mapping[str, Sequence[PromptTemplate]], content: Content | None,
-    card: Mapping[str, object], kind: str, base_folder: Path | None = None, expectations: Expectations | None = None, grounding: Grounding | None = None, memory: Memory | None = None,
+    card: Mapping[str, object], kind: str, base_folder: Path | None = None, backing: Backing = Backing(),
 ) -> None:
     """Writes a model folder into `folder`, which exists and is published by the caller.
 
@@ -126,12 +125,7 @@ def save_recommender(
     save_file(rows, layout.rows)
     index.save(folder)
     composer.catalog.save(layout.catalog)
-    if expectations is not None:
-        expectations.save(folder)
-    if grounding is not None:
-        grounding.save(folder)
-    if memory is not None:
-        memory.save(folder)
+    backing.save(folder)
     if content is not None:
         layout.content.mkdir()
         content.save(layout.content)
@@ -144,8 +138,22 @@ def save_recommender(
         "format": FORMAT, "kind": kind, "index": index.scheme, "tasks": list(templates), "vocabulary_size": vocabulary.size, "start": vocabulary.start, "end": vocabulary.end,
         "rating_scale": [] if rating is None else rating.values.tolist(), "max_prompt_tokens": composer.max_prompt_tokens, **card,
     }
+    _tell(layout, about, len(composer.catalog))
+
+
+def renew(folder: Path, source: Path, *, backing: Backing, card: Mapping[str, object]) -> None:
+    """Writes into `folder`, which exists and is published by the caller, the model folder `source` with something else behind its answers and these entries of its card."""
+    for path in source.iterdir():
+        if path.stem not in PARTS and path.name not in (FILES, "README.md", "recommender.json"):
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, folder / path.name)
+    backing.save(folder)
+    about = {**json.loads(Layout(source).about.read_text(encoding="utf-8")), **card}
+    _tell(Layout(folder), about, len(Catalog.load(Layout(source).catalog)))
+
+
+def _tell(layout: Layout, about: Mapping[str, object], num_items: int) -> None:
     layout.about.write_text(json.dumps(about, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(model_card(about, len(composer.catalog)), encoding="utf-8")
+    (layout.folder / "README.md").write_text(model_card(about, num_items), encoding="utf-8")
 
 
 def model_card(about: Mapping[str, object], num_items: int) -> str:

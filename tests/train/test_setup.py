@@ -11,7 +11,7 @@ from llmrec.config import Settings
 from llmrec.indexing import Material, build_index
 from llmrec.expectations import Expectations
 from llmrec.interactions import FOLDS
-from llmrec.recommender import Recommender
+from llmrec.recommender import Backing, Recommender
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
 from train.calibrate import calibrated
@@ -25,7 +25,7 @@ def test_what_is_fitted_makes_the_valid_answers_more_probable(toy_parts, toy_cor
     held_out = TASKS["click"].held_out(timelines, "valid", 0)
 
     def loss(card, expectations=None):
-        model = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, expectations=expectations, card=card)
+        model = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, backing=Backing(expectations=expectations), card=card)
         predictions = model.predict([h.request for h in held_out])
         chances = [p.probability if h.target else 1 - p.probability for p, h in zip(predictions, held_out, strict=True)]
         return -np.log(chances).mean()
@@ -35,13 +35,13 @@ def test_what_is_fitted_makes_the_valid_answers_more_probable(toy_parts, toy_cor
     assert fitted["temperatures"]["click"] > 1.5 and loss(fitted) < loss({}) - 0.1  # an untrained model is far too sure
     # With expectations a blend takes its place, and ratings get one, too.
     expectations = Expectations.of(timelines)
-    both = calibrated(Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, expectations=expectations), timelines, 0, limit=100)
+    both = calibrated(Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, backing=Backing(expectations=expectations)), timelines, 0, limit=100)
     assert both["temperatures"] == {} and both["blends"].keys() == {"click", "rating"} and all(len(weights) == 6 for weights in both["blends"].values())
     assert loss(both, expectations) < loss(fitted) - 0.01
     rated = TASKS["rating"].held_out(timelines, "valid", 0)
 
     def error(card):
-        model = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, expectations=expectations, card=card)
+        model = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, backing=Backing(expectations=expectations), card=card)
         predictions = model.predict([h.request for h in rated])
         assert all(sum(float(label) * chance for label, chance in p.distribution.items()) == pytest.approx(p.value) for p in predictions)
         return np.mean([(p.value - h.target) ** 2 for p, h in zip(predictions, rated, strict=True)])

@@ -1,0 +1,181 @@
+"""What stands behind a language model's answers, and how it is combined with them: a stack on top of the model, made of train and weighed on valid.
+
+Separate from `answering`, which turns requests into prompts and asks the model, and from the parts themselves, each of which knows its own files.
+
+    items           model's log-probabilities -words of the query-> -memory of items-> log-probabilities
+    rating, yes/no  model's probabilities -temperature, or a blend with expectations-> probabilities
+    text            drafts, held to what the item is known for -consensus with precedents-> one text
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from llmrec.answers import RATING, AnswerSpace
+from llmrec.baselines.search import TextIndex
+from llmrec.calibration import blended, tempered
+from llmrec.consensus import TEMPERATURES, agreed
+from llmrec.expectations import Expectations
+from llmrec.grounding import Claim, Grounding, Speller
+from llmrec.interactions import TRAIN, Catalog
+from llmrec.lexical import pooled
+from llmrec.memory import Memory, mixed
+from llmrec.metrics.text import words
+from llmrec.precedents import Precedents
+from llmrec.predictions import Prediction, Request
+from llmrec.tasks import TASKS, find_task
+from llmrec.timelines import Timelines
+from llmrec.vocabulary import Vocabulary
+
+
+PARTS = ("expectations", "memory", "precedents", "grounding")
+"""The names of the parts' files and folders in a model's."""
+
+
+@dataclass(frozen=True)
+class Backing:
+    """The parts; each may be missing. precedents: of each text task."""
+
+    expectations: Expectations | None = None
+    memory: Memory | None = None
+    precedents: Mapping[str, Precedents] = field(default_factory=dict)
+    grounding: Grounding | None = None
+
+    @classmethod
+    def of(cls, timelines: Timelines, tasks: Sequence[str], *, seed: int, expectations: bool, memory: bool, precedents: bool) -> Backing:
+        """Made of train, for a model that answers these tasks; which parts, the settings say, and grounding wherever a task is held to it."""
+        asked = [TASKS[name] for name in tasks if TASKS[name].family == "text" and precedents and TASKS[name].reason_absent(timelines.corpus) is None]
+        found = {task.name: Precedents.of(task.held_out(timelines, TRAIN, seed)) for task in asked}
+        return cls(
+            Expectations.of(timelines, seed=seed) if expectations else None, Memory.of(timelines, seed=seed) if memory else None,
+            {name: each for name, each in found.items() if each is not None}, Grounding.of(timelines.corpus) if any(TASKS[name].grounded for name in tasks) else None,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Writes the files of each part into an existing folder."""
+        for part in (self.expectations, self.memory, self.grounding):
+            if part is not None:
+                part.save(folder)
+        for task, part in self.precedents.items():
+            part.save(folder, task)
+
+    @classmethod
+    def load(cls, folder: Path, catalog: Catalog, tasks: Sequence[str]) -> Backing:
+        """What `save` wrote. Raises ValueError for a part of another format, or of other items."""
+        found = {name: Precedents.load(folder, name) for name in tasks}
+        return cls(
+            Expectations.load(folder, catalog.rows), Memory.load(folder, catalog.rows), {name: each for name, each in found.items() if each is not None}, Grounding.load(folder, len(catalog)),
+        )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was fitted on valid, by task: the temperatures of probabilities, the blends with expectations, the shares of the memory, the lexical weight of the words an item shares with a query, and, for tasks whose texts are chosen by consensus, the share of precedents in it."""
+
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    blends: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
+    lexical: Mapping[str, float] = field(default_factory=dict)
+    consensus: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, card: Mapping[str, object]) -> Fitted:
+        """What a model's card holds of it."""
+        return cls(**{name: dict(card.get(name) or {}) for name in cls.__dataclass_fields__})
+
+
+class Combiner:
+    """The model's own answers combined with what stands behind them. `fitted` may be replaced, to try other weights."""
+
+    def __init__(self, backing: Backing, fitted: Fitted, *, catalog: Catalog, vocabulary: Vocabulary):
+        self.backing, self.fitted, self.catalog, self.vocabulary = backing, fitted, catalog, vocabulary
+
+    # --- items -----------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def texts(self) -> TextIndex:
+        """The words of the catalogue's items."""
+        return TextIndex(self.catalog)
+
+    def worded(self, requests: Sequence[Request], scores: np.ndarray) -> np.ndarray:
+        """(requests, items): log-probabilities of the whole catalogue, pooled with what the words of a query say, for tasks that weigh them."""
+        weights = np.array([self.fitted.lexical.get(request.task, 0.0) if request.query else 0.0 for request in requests])
+        for weight in np.unique(weights[weights > 0]):
+            own = weights == weight
+            scores[own] = pooled(scores[own], self.texts([request.query for request, chosen in zip(requests, own) if chosen]), float(weight))
+        return scores
+
+    def remembering(self, requests: Sequence[Request], scores: np.ndarray) -> np.ndarray:
+        """(requests, items): log-probabilities, -inf where an item may not be answered, mixed with the memory for tasks that have a share of it."""
+        shares = np.array([self.fitted.shares.get(request.task, 0.0) if self.backing.memory is not None else 0.0 for request in requests])
+        for share in np.unique(shares[shares > 0]):
+            own = shares == share
+            scores[own] = mixed(scores[own], self.backing.memory([request.history for request, chosen in zip(requests, own) if chosen]), float(share))
+        return scores
+
+    # --- ratings, yes and no -----------------------------------------------------------------------------------------------------
+
+    def closed(self, requests: Sequence[Request], space_name: str, space: AnswerSpace, probabilities: np.ndarray) -> list[Prediction]:
+        """The calibrated answers. probabilities: (requests, answers), as the model has them."""
+        for task in {request.task for request in requests}:
+            own = np.array([request.task == task for request in requests])
+            if task in self.fitted.blends and self.backing.expectations is not None:
+                expected = self.expected([request for request in requests if request.task == task])
+                probabilities[own] = blended(probabilities[own], space.values, expected, self.fitted.blends[task])
+            else:
+                probabilities[own] = tempered(probabilities[own], self.fitted.temperatures.get(task, 1.0))
+        if space_name == RATING:
+            return [Prediction(value=float(row @ space.values), distribution={label: float(p) for label, p in zip(space.labels, row)}) for row in probabilities]
+        return [Prediction(probability=float(row @ space.values)) for row in probabilities]
+
+    def expected(self, requests: Sequence[Request]) -> np.ndarray:
+        """(requests, estimates) what the ratings of others let expect of each: see Expectations. Questions that share a history share its reading."""
+        told: dict[tuple, int] = {}
+        histories, users = [], []
+        for request in requests:
+            key = tuple((event.item_id, event.rating) for event in request.history)
+            if key not in told:
+                told[key] = len(told)
+                histories.append(request.history)
+            users.append(told[key])
+        return self.backing.expectations(histories, np.array(users), np.array([self.catalog.rows[request.item_id] for request in requests]))
+
+    # --- texts -------------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _speller(self) -> Speller:
+        return Speller(self.vocabulary, self.backing.grounding.features)
+
+    def temperatures(self, task: str) -> tuple[float, ...]:
+        """Of the drafts that are written of each text of a task: the most probable one alone, or those a consensus is found among."""
+        return TEMPERATURES if task in self.fitted.consensus else (0.0,)
+
+    def guard(self, request: Request) -> Claim | None:
+        """What a written answer must not name: features of other items, where the task is about one and the model knows features."""
+        forbidden = self._forbidden(request)
+        return None if forbidden is None else Claim(self._speller, forbidden)
+
+    def text(self, request: Request, drafts: Sequence[str]) -> str:
+        """The answer among its drafts, one for each of the task's temperatures, and what was answered to like questions."""
+        if request.task not in self.fitted.consensus:
+            return drafts[0]
+        share = self.fitted.consensus[request.task]
+        return agreed(drafts, self.precedents(request) if share else (), share)
+
+    def precedents(self, request: Request) -> list[tuple[str, float]]:
+        """Those of a request that name nothing its answer must not name, with weights that sum to 1."""
+        known, forbidden = self.backing.precedents.get(request.task), self._forbidden(request) or frozenset()
+        found = [(text, weight) for text, weight in known(request) if forbidden.isdisjoint(words(text))] if known is not None else []
+        total = sum(weight for _, weight in found)
+        return [(text, weight / total) for text, weight in found]
+
+    def _forbidden(self, request: Request) -> frozenset[str] | None:
+        grounding = self.backing.grounding
+        if grounding is None or not find_task(request.task).grounded or request.item_id is None:
+            return None
+        return frozenset(grounding.features) - grounding.of_item(self.catalog.rows[request.item_id])
