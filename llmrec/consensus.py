@@ -23,17 +23,29 @@ SHARES = (0.0, 0.25, 0.5, 0.75)
 def agreed(drafts: Sequence[str], precedents: Sequence[tuple[str, float]] = (), share: float = 0.0) -> str:
     """The text with the largest expected overlap (F measure of the longest common subsequence of words) with what is likely to be said: with `share` the precedents, weighed as they are alike, else the drafts that are no candidates. The first of equals.
 
-    drafts: one for each of TEMPERATURES, of which the first CANDIDATES may be the answer.   precedents: texts that may be the answer, too, with weights that sum to 1; one is not held against itself.
+    drafts: one for each of TEMPERATURES, of which the first CANDIDATES may be the answer.   precedents: texts that may be the answer, too, with weights that sum to 1; one is not held against itself.   share: below 1.
     """
     share = share if precedents else 0.0
     candidates, drawn = [words(draft) for draft in drafts[:CANDIDATES]], [words(draft) for draft in drafts[CANDIDATES:]]
     told = [(words(text), weight) for text, weight in precedents] if share else []
-    expected = [(1 - share) * sum(_shared(own, other) for other in drawn) / len(drawn) + share * sum(weight * _shared(own, other) for other, weight in told) for own in candidates]
-    for place, (own, own_weight) in enumerate(told):
-        others = sum(weight * _shared(own, other) for number, (other, weight) in enumerate(told) if number != place)
-        shared = (1 - share) * sum(_shared(own, other) for other in drawn) / len(drawn) + share * others
-        expected.append(shared / (1 - share * own_weight) if own_weight < 1 else shared)
+    by_drafts = [sum(_shared(own, other) for other in drawn) / len(drawn) for own in (*candidates, *(own for own, _ in told))]
+    by_precedents = [sum(weight * _shared(own, other) for other, weight in told) for own in candidates]
+    expected = [(1 - share) * drawn + share * old for drawn, old in zip(by_drafts, by_precedents)]
+    for (_, weight), drawn, old in zip(told, by_drafts[len(candidates) :], _by_others(told)):
+        expected.append(((1 - share) * drawn + share * old) / (1 - share * weight))
     return (*drafts[:CANDIDATES], *(text for text, _ in precedents))[expected.index(max(expected))]
+
+
+def central(texts: Sequence[tuple[str, float]]) -> str:
+    """Of texts with weights the one with the largest expected overlap with the others, the first of equals."""
+    told = [(words(text), weight) for text, weight in texts]
+    expected = [old / (1 - weight) if weight < 1 else 0.0 for (_, weight), old in zip(told, _by_others(told))]
+    return texts[expected.index(max(expected))][0]
+
+
+def _by_others(told: Sequence[tuple[list[str], float]]) -> list[float]:
+    """What each text shares with the others, as these weigh."""
+    return [sum(weight * _shared(own, other) for number, (other, weight) in enumerate(told) if number != place) for place, (own, _) in enumerate(told)]
 
 
 def _shared(own: list[str], other: list[str]) -> float:

@@ -15,7 +15,7 @@ from llmrec.baselines.peter import PETER
 from llmrec.baselines.popularity import MostPopular, Random
 from llmrec.baselines.rating_knn import RatingKNN
 from llmrec.baselines.search import BM25, BM25Popular
-from llmrec.baselines.texts import LeadSentence, MostCommonSummary, NearestReview, Template
+from llmrec.baselines.texts import LeadSentence, MostCommonSummary, NearestReview, NearestSummaries, Template
 
 BASELINES: dict[str, type[Baseline]] = {
     "random": Random,
@@ -38,5 +38,6 @@ BASELINES: dict[str, type[Baseline]] = {
     "nearest_review": NearestReview,
     "peter": PETER,
     "lead_sentence": LeadSentence,
+    "nearest_summaries": NearestSummaries,
     "most_common_summary": MostCommonSummary,
 }

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from zlib import crc32
 
 import numpy as np
 
 from llmrec.baselines.baseline import Baseline
 from llmrec.baselines.histories import Histories, in_train, train_matrix, users_of_events
+from llmrec.baselines.search import bm25_weights
+from llmrec.consensus import central
 from llmrec.evidence import WORDINGS, best_sentence, clean, evidence, sentences
 from llmrec.interactions import Catalog
-from llmrec.predictions import Prediction, Request
+from llmrec.metrics.text import overlap, words
+from llmrec.predictions import HeldOut, Prediction, Request
 from llmrec.timelines import Timelines
+
+NEAREST = (10, 1, 40)
 
 
 class Template(Baseline):
@@ -46,9 +51,7 @@ class NearestReview(Baseline):
 
     def _fit(self, timelines: Timelines) -> None:
         train = np.flatnonzero(in_train(timelines))
-        frame = timelines.corpus.interactions.frame
-        columns = [frame[name].gather(timelines.rows[train]).to_list() for name in ("review", "summary") if name in frame.columns]
-        texts = [next((text for text in row if text and text.strip()), None) for row in zip(*columns, strict=True)] if columns else [None] * len(train)
+        texts = [next((text for text in row if text and text.strip()), None) for row in _columns(timelines, "review", "summary")]
         users = users_of_events(timelines)
         self._events = train_matrix(timelines)
         self._by_item = self._events.T.tocsr()
@@ -99,6 +102,46 @@ class LeadSentence(Baseline):
             yield _answered(request, next(iter(sentences(clean(request.review))), ""))
 
 
+class NearestSummaries(Baseline):
+    """Summarises a review as one of the train reviews with the most like words (BM25) was summarised: of the k nearest the summary that shares most with the others, weighed as they are alike.
+
+    k is chosen on the valid questions given to `fit`, of (1, 10, 40), by overlap with the true summaries; default 10. A review that shares no word with any gets the most frequent summary.
+    """
+
+    name = "nearest_summaries"
+    tasks = ("review_summary",)
+
+    def fit(self, timelines: Timelines, *, seed: int = 0, valid: Sequence[HeldOut] = ()) -> NearestSummaries:
+        """Learns from train; `valid` are review_summary questions of the part valid, by which k is chosen."""
+        self._k = NEAREST[0]
+        super().fit(timelines, seed=seed)
+
+        def apply(settings: Mapping[str, float]) -> None:
+            self._k = int(settings["k"])
+
+        def loss() -> float:
+            return -sum(overlap(words(prediction.text or ""), words(str(question.target))) for prediction, question in zip(self.predict([question.request for question in questions]), questions))
+
+        questions = [question for question in valid if question.request.task in self.tasks]
+        self.tune([{"k": k} for k in NEAREST], apply, loss if questions else None)
+        return self
+
+    def _fit(self, timelines: Timelines) -> None:
+        pairs = [(review, summary.strip()) for review, summary in _columns(timelines, "review", "summary") if (review or "").strip() and (summary or "").strip()]
+        if not pairs:
+            raise ValueError(f"{self.name} needs reviews with summaries in train; corpus {timelines.corpus.name!r} has none")
+        self._summaries = [summary for _, summary in pairs]
+        self._common = Counter(self._summaries).most_common(1)[0][0]
+        self._terms, self._weights = bm25_weights([words(review) for review, _ in pairs])
+
+    def _answer(self, requests: Sequence[Request]) -> Iterator[Prediction]:
+        for request in requests:
+            alike = np.asarray(self._weights[[self._terms[word] for word in words(request.review) if word in self._terms]].sum(axis=0)).ravel()
+            nearest = [place for place in np.argsort(-alike, kind="stable")[: self._k].tolist() if alike[place] > 0]
+            total = sum(alike[place] for place in nearest)
+            yield _answered(request, central([(self._summaries[place], float(alike[place] / total)) for place in nearest]) if nearest else self._common)
+
+
 class MostCommonSummary(Baseline):
     """Summarises every review by the most frequent summary of train, the first in the log of equals."""
 
@@ -106,9 +149,7 @@ class MostCommonSummary(Baseline):
     tasks = ("review_summary",)
 
     def _fit(self, timelines: Timelines) -> None:
-        frame = timelines.corpus.interactions.frame
-        rows = timelines.rows[in_train(timelines)]
-        summaries = [text.strip() for text in frame["summary"].gather(rows).to_list() if text and text.strip()] if "summary" in frame.columns else []
+        summaries = [text.strip() for (text,) in _columns(timelines, "summary") if text and text.strip()]
         if not summaries:
             raise ValueError(f"{self.name} needs summaries in train; corpus {timelines.corpus.name!r} has none")
         self._summary = Counter(summaries).most_common(1)[0][0]
@@ -123,6 +164,12 @@ def explain(catalog: Catalog, request: Request, histories: Histories, number: in
     history = histories.items[histories.starts[number]:histories.starts[number + 1]].tolist()
     key = crc32(repr((request.id, request.user_id, request.item_id, history)).encode())
     return evidence(catalog, history, catalog.rows[request.item_id], np.random.default_rng([seed, key]), request.language if request.language in WORDINGS else "en")
+
+
+def _columns(timelines: Timelines, *names: str) -> list[tuple[str | None, ...]]:
+    """These texts of each train event, None where the log has none."""
+    frame, rows = timelines.corpus.interactions.frame, timelines.rows[in_train(timelines)]
+    return list(zip(*(frame[name].gather(rows).to_list() if name in frame.columns else [None] * len(rows) for name in names), strict=True))
 
 
 def _answered(request: Request, text: str, skipped: int = 0) -> Prediction:

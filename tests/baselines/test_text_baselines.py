@@ -5,7 +5,7 @@ import pytest
 from llmrec.baselines import BASELINES
 from llmrec.baselines.peter import PETER
 from llmrec.interactions import Event
-from llmrec.predictions import Request
+from llmrec.predictions import HeldOut, Request
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_template_names_the_item_in_the_language_asked_for(reviewed):
     assert explain(model, "tuner", "strap", language="fr")
 
 
-@pytest.mark.parametrize("name", ["template", "nearest_review", "lead_sentence", "most_common_summary"])
+@pytest.mark.parametrize("name", ["template", "nearest_review", "lead_sentence", "nearest_summaries", "most_common_summary"])
 def test_batch_equals_single(name, reviewed):
     model = BASELINES[name]().fit(reviewed, seed=5)
     requests = [Request(id=str(n), task=model.tasks[0], item_id=item, review="Nice. Red.", history=(Event("capo"), Event("unheard of"))) for n, item in enumerate(["tuner", "case", "lonely"])]
@@ -77,6 +77,19 @@ def test_summaries(reviewed):
 def test_summaries_of_a_log_without_any_are_refused(build):
     with pytest.raises(ValueError, match="needs summaries in train"):
         BASELINES["most_common_summary"]().fit(build([{"user_id": "a", "item_id": "x"}]))
+
+
+def test_a_review_is_summarised_as_those_most_like_it_were(build):
+    rows = [("warm and round strings", "Warm strings"), ("strings sound warm and clear", "Nice warm strings"), ("warm strings, dull box", "Dull"), ("the cable broke", "Broke"), ("cable of metal", "Metal cable")]
+    timelines = build([{"user_id": f"u{n}", "item_id": f"i{n}", "review": review, "summary": summary} for n, (review, summary) in enumerate(rows)])
+    model = BASELINES["nearest_summaries"]().fit(timelines)
+    asked = [Request(task="review_summary", review=review) for review in ("my strings sound warm", "it broke", "unheard")]
+    assert [answer.text for answer in model.predict(asked)] == ["Warm strings", "Broke", "Warm strings"] and model.settings == {"k": 10}
+    # Valid says that the very nearest is best: k follows.
+    tuned = BASELINES["nearest_summaries"]().fit(timelines, valid=[HeldOut(Request(task="review_summary", review="dull box warm strings sound"), "Dull")])
+    assert tuned.settings == {"k": 1} and tuned.predict([Request(task="review_summary", review="dull box warm strings sound")])[0].text == "Dull"
+    with pytest.raises(ValueError, match="needs reviews with summaries in train"):
+        BASELINES["nearest_summaries"]().fit(build([{"user_id": "a", "item_id": "x"}]))
 
 
 def test_peter_says_what_the_user_and_the_item_are_known_for(build):
