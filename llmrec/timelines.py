@@ -124,8 +124,15 @@ class Timelines:
         if self.temporal:
             return range(start, before)
         limit = PARTS.index(part)
-        # Training shows a set in every order; the file's own order (by time, by item) would be one it has hardly seen.
-        return np.random.default_rng(user).permutation([i for i in range(start, stop) if self.parts[i] < limit]).astype(int).tolist()
+        return self.drawn(np.array([i for i in range(start, stop) if self.parts[i] < limit], dtype=np.int64), np.random.default_rng(user)).tolist()
+
+    def drawn(self, places: np.ndarray, rng: np.random.Generator, limit: int | None = None) -> np.ndarray:
+        """These places of a set, or `limit` of them, in an order drawn anew: training shows a set in every order, and the file's own (by time, by item) would be one it has hardly seen.
+
+        What is only shown stands before what is asked about, for a question knows all of it in use: shuffled among the questions, half of the carts would stand behind the purchase they foretell.
+        """
+        places = rng.permutation(places)[:limit]
+        return places[np.argsort(self.asked[places], kind="stable")]
 
     def places(self, *parts: str) -> Iterator[tuple[int, int]]:
         """(user, place) of every event in these parts that may be asked about, users in order."""

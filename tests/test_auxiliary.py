@@ -71,6 +71,21 @@ def test_what_is_learned_is_purchases_alone_and_carts_bear_a_mark(corpus, toy_vo
         assert len(trunk.tokens) == 1 + 5 + 2 * len(mark)
 
 
+def test_in_a_set_what_is_only_shown_stands_before_what_is_asked_about(toy_vocabulary):
+    """In training as in use, where every question knows the whole cart; both in an order drawn anew."""
+    corpus = corpus_of(ordering="none")
+    timelines = Timelines.of(corpus)
+    for question in TASKS["next_item"].held_out(timelines, "test", 0):
+        assert [event.seen for event in question.request.history] == [False, False, True, True, True]
+    composer = Composer(toy_vocabulary, corpus.catalog, build_index("atomic", Material(corpus.catalog.titles, np.zeros((12, 1), np.float32), toy_vocabulary, 0)).space(corpus.catalog.item_ids, toy_vocabulary.size))
+    template = next(entry for entry in load_task_templates(folder_of("prompts"), "next_item") if entry.name == "bare")
+    task = TASKS["next_item"].bind(timelines, seed=0)
+    trunks = [task.example(0, composer, template, np.random.default_rng(seed)).trunk for seed in range(20)]
+    assert all(trunk.answers[0].start == len(trunk.tokens) - 3 for trunk in trunks)  # the purchases are the last three
+    assert len({tuple(answer.row for answer in trunk.answers) for trunk in trunks}) > 3 and len({tuple(trunk.tokens[: trunk.answers[0].start]) for trunk in trunks}) == 2
+    assert len(timelines.drawn(np.arange(6), np.random.default_rng(0), 4)) == 4
+
+
 def test_what_is_in_the_cart_may_be_recommended(parts_of, tmp_path):
     corpus = corpus_of(ordering="order")
     parts = parts_of("atomic", corpus, next_item=1.0)

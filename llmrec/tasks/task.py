@@ -130,7 +130,7 @@ class BoundStream(BoundTask):
                 stop = min(high, stop + int(rng.integers(self.window)))
             places = self.places[max(low, stop - self.window) : stop]
         else:  # a set has no order to learn
-            places = rng.permutation(self.places[low:high])[: self.window]
+            places = self.timelines.drawn(self.places[low:high], rng, self.window)
         fit = places[-composer.max_prompt_tokens :].tolist()  # an event has a token at least
         trunk, _ = composer.trunk(template, [self.timelines.event(place) for place in fit], learn=ITEMS)
         if not self.timelines.asked[fit].all():  # auxiliary events are read, not foretold
@@ -275,7 +275,7 @@ class BoundQuestions(BoundTask):
         chosen = rng.permutation(numbers)[: min(limit, max(1, len(numbers) // 4))]
         hidden = set(self.train.item[chosen].tolist())
         places = [p for p in range(start, stop) if self.timelines.parts[p] == 0 and int(self.timelines.items[p]) not in hidden]
-        return rng.permutation(np.array(places, dtype=np.int64)), chosen
+        return self.timelines.drawn(np.array(places, dtype=np.int64), rng), chosen
 
     def held_out(self, part: str) -> list[HeldOut]:
         questions = self.task.questions(self.timelines, part)
