@@ -1,6 +1,6 @@
 """Calibration: how far a model's answers to a task may be trusted, fitted on held-out questions.
 
-Two forms of it. A temperature says how sure the model may be, and leaves its order of answers as it is. A blend weighs the model's answer against expectations,
+Two forms of it. A temperature says how sure the model may be, and leaves its order of answers as it is; on a scale, their mean. A blend weighs the model's answer against expectations,
 estimates that others have of the same answer: the mean of a scale's answers, or the log-odds of two, becomes a weighted sum of theirs.
 
 Separate from the model, and from the metrics, which measure how well it did.
@@ -8,7 +8,7 @@ Separate from the model, and from the metrics, which measure how well it did.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
@@ -48,25 +48,45 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
     """
     if len(truth) < LEAST or len(np.unique(truth)) < 2:
         return 1.0
+    return _least_loss(lambda temperature: tempered(probabilities, temperature), truth)
+
+
+def _least_loss(answers: Callable[[float], np.ndarray], truth: np.ndarray) -> float:
+    """The temperature within BOUNDS at which the true answers are most probable."""
     places = np.arange(len(truth))
 
     def loss(log_temperature: float) -> float:
-        return -float(np.log(np.maximum(tempered(probabilities, np.exp(log_temperature))[places, truth], _TINY)).mean())
+        return -float(np.log(np.maximum(answers(float(np.exp(log_temperature)))[places, truth], _TINY)).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-4}).x))
 
 
-def blended(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+def spread(probabilities: np.ndarray, values: np.ndarray, means: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities over the answers of a scale, (questions, answers), at another temperature and with these means: tilted, p(v) * exp(t * v), of all distributions with that mean the nearest.
+
+    values: (answers,) ascending, the number each answer stands for.   means: (questions,), kept off the ends of the scale.
+    """
+    margin = MARGIN * (values[-1] - values[0])
+    return _tilted(tempered(probabilities, temperature), values, np.clip(means, values[0] + margin, values[-1] - margin))
+
+
+def fit_spread(probabilities: np.ndarray, values: np.ndarray, means: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature at which, with these means, the true answers are most probable; 1 where there are fewer than LEAST questions, or all have one answer. As in `spread`; truth: (questions,) int64."""
+    if len(truth) < LEAST or len(np.unique(truth)) < 2:
+        return 1.0
+    return _least_loss(lambda temperature: spread(probabilities, values, means, temperature), truth)
+
+
+def blended(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray, weights: Sequence[float], temperature: float = 1.0) -> np.ndarray:
     """Probabilities over answers, (questions, answers), moved as far as a blend with what is expected says.
 
-    values: (answers,) ascending, the number each answer stands for.   expected: (questions, estimates).   weights: as `fit_blend` gave them.
-    Two answers get the log-odds of the blend. More are tilted, p(v) * exp(t * v), until their mean is the blend: of all distributions with that mean the nearest to what the model said.
+    values: (answers,) ascending, the number each answer stands for.   expected: (questions, estimates).   weights: as `fit_blend` gave them.   temperature: of more than two answers, as `fit_spread` gave it.
+    Two answers get the log-odds of the blend, more its mean: see `spread`.
     """
     target = (_inputs(probabilities, values, expected) * np.asarray(weights)).sum(axis=1)  # not a product of matrices, whose sums depend on how many rows there are
     if len(values) == 2:
         return np.stack([expit(-target), expit(target)], axis=1)
-    margin = MARGIN * (values[-1] - values[0])
-    return _tilted(probabilities, values, np.clip(target, values[0] + margin, values[-1] - margin))
+    return spread(probabilities, values, target, temperature)
 
 
 def fit_blend(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray, truth: np.ndarray, users: Sequence[str] | None = None) -> list[float] | None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from llmrec.calibration import LEAST, blended, fit_blend, fit_temperature, tempered
+from llmrec.calibration import LEAST, blended, fit_blend, fit_spread, fit_temperature, spread, tempered
 from llmrec.metrics.binary import BinaryAnswers, logloss, uauc
 
 
@@ -91,6 +91,28 @@ def test_few_answers_or_answers_of_one_kind_blend_nothing():
     said, truth = drawn(1.0, questions=LEAST - 1, answers=2)
     assert fit_blend(said, np.array([0.0, 1.0]), np.ones((len(said), 1)), truth) is None
     assert fit_blend(np.full((100, 2), 0.5), np.array([0.0, 1.0]), np.ones((100, 1)), np.zeros(100, dtype=np.int64)) is None
+
+
+def test_a_scale_is_spread_around_means_that_stay():
+    said, _ = drawn(1.0, questions=300, answers=5)
+    means = np.random.default_rng(1).uniform(1.2, 4.8, 300)
+    for temperature in (0.5, 1.0, 3.0):
+        got = spread(said, SCALE, means, temperature)
+        assert got.sum(axis=1) == pytest.approx(1) and got @ SCALE == pytest.approx(means, abs=1e-6)
+        moved = np.diff(np.log(got / tempered(said, temperature)), axis=1)
+        assert np.abs(moved - moved[:, :1]).max() < 1e-6
+    assert spread(said, SCALE, said @ SCALE, 1.0) == pytest.approx(said, abs=1e-6)
+    assert np.isfinite(spread(said, SCALE, np.full(300, 9.0), 2.0)).all()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_a_known_spread_is_found(temperature):
+    said, _ = drawn(1.0, questions=20_000, answers=5)
+    means = np.clip(said @ SCALE + 0.3, 1.1, 4.9)
+    chances = spread(said, SCALE, means, temperature)
+    truth = (chances.cumsum(axis=1) < np.random.default_rng(2).random((20_000, 1))).sum(axis=1).clip(max=4)
+    assert fit_spread(said, SCALE, means, truth) == pytest.approx(temperature, rel=0.08)
+    assert fit_spread(said[: LEAST - 1], SCALE, means[: LEAST - 1], truth[: LEAST - 1]) == 1.0
 
 
 def test_answers_are_ordered_within_users_where_many_gave_both():

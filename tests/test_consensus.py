@@ -42,6 +42,7 @@ def test_a_model_whose_card_says_so_compares_drafts_alike_whatever_is_asked_besi
     several = Recommender(*parts, card={"consensus": {"explanation": 0.0}})
     answers = several.predict(requests)
     assert answers == several.predict(requests[::-1])[::-1] == [several.predict([request])[0] for request in requests]
+    assert answers == Recommender(*parts, card={"consensus": ["explanation"]}).predict(requests)  # as older folders say it
     assert json.dumps([answer.text for answer in answers]) != json.dumps([answer.text for answer in plain])
 
 

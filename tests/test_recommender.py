@@ -95,14 +95,17 @@ def test_a_click_is_a_probability_and_an_explanation_is_text(recommender, langua
     assert isinstance(ask(recommender, task="explanation", item_id="i5", history=["i1"], language=language).text, str)
 
 
-def test_a_temperature_flattens_the_probabilities_of_its_task_alone(toy_parts, recommender):
-    flat = Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, card={"temperatures": {"rating": 2.0}})
+def test_a_temperature_flattens_the_probabilities_of_its_task_alone_and_keeps_the_mean_of_a_rating(toy_parts, recommender):
+    flat, wide = (Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, card={"temperatures": {task: 2.0}}) for task in ("click", "rating"))
     rated, asked = dict(task="rating", item_id="i5", history=["i1"]), dict(task="click", item_id="i5", history=["i1"])
-    plain, found = ask(recommender, **rated), ask(flat, **rated)
-    roots = np.sqrt(list(plain.distribution.values()))
-    assert list(found.distribution.values()) == pytest.approx(roots / roots.sum())
-    assert found.value == pytest.approx(sum(float(star) * p for star, p in found.distribution.items()))
-    assert ask(flat, **asked).probability == ask(recommender, **asked).probability
+    before, after = ask(recommender, **asked).probability, ask(flat, **asked).probability
+    assert after / (1 - after) == pytest.approx((before / (1 - before)) ** 0.5)
+    assert ask(flat, **rated) == ask(recommender, **rated) and ask(wide, **asked).probability == before
+    plain, found = ask(recommender, **rated), ask(wide, **rated)
+    stars = np.array(list(map(float, plain.distribution)))
+    old, new = (np.array(list(answer.distribution.values())) for answer in (plain, found))
+    assert found.value == pytest.approx(plain.value, abs=1e-6) and found.value == pytest.approx(new @ stars) and new.sum() == pytest.approx(1)
+    assert -(new @ np.log(new)) > -(old @ np.log(old))
     assert ask(flat, k=3).scores == ask(recommender, k=3).scores
 
 

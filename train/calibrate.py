@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from llmrec.answers import RATING
-from llmrec.calibration import fit_blend, fit_temperature
+from llmrec.calibration import blended, fit_blend, fit_spread, fit_temperature
 from llmrec.consensus import SHARES as SHARES_OF_PRECEDENTS
 from llmrec.exam import ASKED_AT_ONCE, Exam, whose
 from llmrec.interactions import VALID
@@ -33,9 +33,9 @@ USERS_FOR_SHARES = 2_000
 
 
 def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False, consensus: bool = False) -> dict[str, dict[str, object]]:
-    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations, else the `temperatures`; for each item task the `shares` of the memory and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, for each text task that a `consensus` of drafts serves the share of precedents in it.
+    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations; for ratings, and where there is no blend, the `temperatures`; for each item task the `shares` of the memory and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, for each text task that a `consensus` of drafts serves the share of precedents in it.
 
-    Ratings have no temperature: it would move their mean, by which they were trained and the step was chosen.
+    The temperature of ratings leaves their mean, by which they were trained and the step was chosen, as it is.
     """
     found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}, "shares": {}, "lexical": {}, "consensus": {}}
     backing = recommender.combiner.backing
@@ -57,7 +57,7 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
             if share is not None:
                 found["consensus"][name] = share
             continue
-        exam = valid_exam(TASKS[name], timelines, seed, limit=limit) if family == "binary" or family == "rating" and backing.expectations is not None else None
+        exam = valid_exam(TASKS[name], timelines, seed, limit=limit)
         if exam is None:
             continue
         predictions = [prediction for start in range(0, len(exam.requests), ASKED_AT_ONCE) for prediction in recommender.predict(exam.requests[start : start + ASKED_AT_ONCE])]
@@ -75,8 +75,12 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
         if blend is not None:
             found["blends"][name] = blend
             log.info("%s: weights %s of its own answer, the expectations and 1, fitted on %d valid answers", name, " ".join(f"{weight:.3f}" for weight in blend), len(truth))
-        elif family == "binary":
+        if family == "rating":
+            means = probabilities @ values if blend is None else blended(probabilities, values, recommender.combiner.expected([example.request for _, example in answered]), blend) @ values
+            found["temperatures"][name] = fit_spread(probabilities, values, means, truth)
+        elif blend is None:
             found["temperatures"][name] = fit_temperature(probabilities, truth)
+        if name in found["temperatures"]:
             log.info("%s: temperature %.3f, fitted on %d valid answers", name, found["temperatures"][name], len(truth))
     return found
 

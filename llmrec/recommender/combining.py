@@ -3,7 +3,7 @@
 Separate from `answering`, which turns requests into prompts and asks the model, and from the parts themselves, each of which knows its own files.
 
     items           model's log-probabilities -words of the query-> -memory of items-> log-probabilities
-    rating, yes/no  model's probabilities -temperature, or a blend with expectations-> probabilities
+    rating, yes/no  model's probabilities -temperature, blend with expectations-> probabilities
     text            drafts, held to what the item is known for -consensus with precedents-> one text
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from llmrec.answers import RATING, AnswerSpace
 from llmrec.baselines.search import TextIndex
-from llmrec.calibration import blended, tempered
+from llmrec.calibration import blended, spread, tempered
 from llmrec.consensus import TEMPERATURES, agreed
 from llmrec.expectations import Expectations
 from llmrec.grounding import Claim, Grounding, Speller
@@ -85,8 +85,9 @@ class Fitted:
 
     @classmethod
     def of(cls, card: Mapping[str, object]) -> Fitted:
-        """What a model's card holds of it."""
-        return cls(**{name: dict(card.get(name) or {}) for name in cls.__dataclass_fields__})
+        """What a model's card holds of it; a consensus without precedents may stand there as a list of tasks."""
+        held = {name: card.get(name) or {} for name in cls.__dataclass_fields__}
+        return cls(**{name: dict.fromkeys(found, 0.0) if isinstance(found, list) else dict(found) for name, found in held.items()})
 
 
 class Combiner:
@@ -123,12 +124,15 @@ class Combiner:
     def closed(self, requests: Sequence[Request], space_name: str, space: AnswerSpace, probabilities: np.ndarray) -> list[Prediction]:
         """The calibrated answers. probabilities: (requests, answers), as the model has them."""
         for task in {request.task for request in requests}:
-            own = np.array([request.task == task for request in requests])
+            own, temperature = np.array([request.task == task for request in requests]), self.fitted.temperatures.get(task, 1.0)
+            said = probabilities[own]
             if task in self.fitted.blends and self.backing.expectations is not None:
                 expected = self.expected([request for request in requests if request.task == task])
-                probabilities[own] = blended(probabilities[own], space.values, expected, self.fitted.blends[task])
+                probabilities[own] = blended(said, space.values, expected, self.fitted.blends[task], temperature)
+            elif space_name == RATING and temperature != 1.0:
+                probabilities[own] = spread(said, space.values, (said * space.values).sum(axis=1), temperature)
             else:
-                probabilities[own] = tempered(probabilities[own], self.fitted.temperatures.get(task, 1.0))
+                probabilities[own] = tempered(said, temperature)
         if space_name == RATING:
             return [Prediction(value=float(row @ space.values), distribution={label: float(p) for label, p in zip(space.labels, row)}) for row in probabilities]
         return [Prediction(probability=float(row @ space.values)) for row in probabilities]

@@ -31,12 +31,12 @@ def test_what_is_fitted_makes_the_valid_answers_more_probable(toy_parts, toy_cor
         return -np.log(chances).mean()
 
     fitted = calibrated(Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates), timelines, 0, limit=100)
-    assert fitted["temperatures"].keys() == {"click"} and fitted["blends"] == {}
+    assert fitted["temperatures"].keys() == {"click", "rating"} and fitted["blends"] == {}
     assert fitted["temperatures"]["click"] > 1.5 and loss(fitted) < loss({}) - 0.1  # an untrained model is far too sure
     # With expectations a blend takes its place, and ratings get one, too.
     expectations = Expectations.of(timelines)
     both = calibrated(Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, backing=Backing(expectations=expectations)), timelines, 0, limit=100)
-    assert both["temperatures"] == {} and both["blends"].keys() == {"click", "rating"} and all(len(weights) == 6 for weights in both["blends"].values())
+    assert both["temperatures"].keys() == {"rating"} and both["blends"].keys() == {"click", "rating"} and all(len(weights) == 6 for weights in both["blends"].values())
     assert loss(both, expectations) < loss(fitted) - 0.01
     rated = TASKS["rating"].held_out(timelines, "valid", 0)
 
