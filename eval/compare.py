@@ -12,9 +12,7 @@ Rows of a suite without kept reports stay in results.json as they are. Exit stat
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -30,53 +28,54 @@ def main(argv: list[str] | None = None) -> int:
     # After the arguments are read: --help must answer without polars.
     from llmrec.exits import DATA, USAGE
 
-    from .results import Result, kept_reports, results, slim, write_page
+    from .results import Result, kept_reports, name_of, results, slim, write_page
     from .suite import Suite
 
-    given: dict[str, list[dict]] = {}
+    given: dict[str, dict[str, dict]] = {}
     for each in options.reports:
-        name, equals, place = each.partition("=")
+        suite, equals, place = each.partition("=")
         path = Path(place) / "report.json"
         if not equals or not path.is_file():
             return _fail(f"{each!r}: expected SUITE=REPORT, where REPORT/report.json is what eval.run wrote", USAGE)
         try:
             report = slim(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return _fail(f"{path} is not a report that this version of eval.run wrote: {error!r}; run eval.run again", DATA)
         if report["fault"]:
             return _fail(f"{path} may not be trusted: {report['fault']}", DATA)
-        given.setdefault(name, []).append(report)
-    try:
-        kept = kept_reports(options.out / "reports")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return _fail(f"{options.out / 'reports'} holds what eval.compare did not write: {error!r}", DATA)
-    by_suite = {Path(name).stem: ({} if options.anew else kept.get(Path(name).stem, {})) | {name_of(report): report for report in reports} for name, reports in given.items()} if given else kept
-    goals = {Path(name).stem: name for name in given}
-    found: list[Result] = []
-    for name, reports in by_suite.items():
+        mine = given.setdefault(Path(suite).stem, {})
+        if name_of(report) in mine:
+            return _fail(f"{path} is about the same models and data as another report of {suite}: it is given twice", USAGE)
         try:
-            found += results(name, list(reports.values()), Suite.load(goals.get(name, name)).goals)
+            mine[name_of(report)] = {**report, "goals": {task: dict(goals) for task, goals in Suite.load(suite).goals.items()}}
         except (FileNotFoundError, ValueError) as error:
             return _fail(error, USAGE)
+    found: list[Result] = []
+    try:
+        kept = kept_reports(options.out / "reports")
+        by_suite = {name: ({} if options.anew else kept.get(name, {})) | reports for name, reports in given.items()} if given else kept
+        for name, reports in by_suite.items():
+            goals = given.get(name, reports).values()
+            found += results(name, list(reports.values()), next(iter(goals))["goals"])
+    except ValueError as error:
+        return _fail(error, USAGE)
+    options.out.mkdir(parents=True, exist_ok=True)
     target = options.out / "results.json"
     others = [row for row in json.loads(target.read_text(encoding="utf-8")) if row["suite"] not in by_suite] if target.is_file() else []
     rows = sorted([*others, *map(asdict, found)], key=lambda row: row["suite"])
     for name in given:
-        folder = options.out / "reports" / Path(name).stem
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for file, report in by_suite[Path(name).stem].items():
+        folder = options.out / "reports" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, report in by_suite[name].items():
             (folder / file).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        for path in folder.glob("*.json"):
+            if path.name not in by_suite[name]:
+                path.unlink()
     target.write_text("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n", encoding="utf-8")
     page = write_page(rows)
     target.with_suffix(".md").write_text(page, encoding="utf-8")
     sys.stdout.write(page)
     return 0
-
-
-def name_of(report: dict) -> str:
-    """The file a report is kept in: one that the same command wrote about the same data takes its place."""
-    return f"{hashlib.sha256(json.dumps([report['data_hash'], report['command']]).encode()).hexdigest()[:12]}.json"
 
 
 def _fail(message: object, code: int) -> int:

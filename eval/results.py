@@ -5,6 +5,7 @@ Separate from `compare` and `alone`, the command lines, so that their `--help` a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,22 +17,32 @@ from llmrec.metrics import HEADLINES, LOWER_IS_BETTER
 from .suite import RANDOM, TEST
 
 
-ABOUT = ("command", "corpus", "data_hash", "audit_hash", "models", "recipes", "seed", "limit", "history", "wording", "language", "fault", "versions")
+ABOUT = ("command", "corpus", "data_hash", "audit_hash", "models", "recipes", "hashes", "seed", "limit", "history", "wording", "language", "fault", "versions")
 """What is kept of a report beside its figures."""
 
 
 def slim(report: Mapping) -> dict[str, object]:
-    """What counts of a report that eval.run wrote: its figures, whose they are, and how it was made; not the groups, curves and logs. Raises KeyError for what is none."""
-    rows = [{key: row[key] for key in ("task", "model", "metric", "filter", "split", "mean", "low", "high", "n")} for row in report["rows"]]
+    """What counts of a report that eval.run wrote: its figures, whose they are, and how it was made; not the groups, curves and logs. Raises KeyError, TypeError, ValueError or AttributeError for what is none."""
+    rows = [{key: row[key] for key in ("task", "model", "metric", "filter", "split", "n")} | {key: None if row[key] is None else float(row[key]) for key in ("mean", "low", "high")} for row in report["rows"]]
     counts = [{key: count[key] for key in ("task", "model", "family")} for count in report["counts"]]
-    return {**{key: report[key] for key in ABOUT}, "counts": counts, "rows": rows}
+    about = {key: report[key] for key in ABOUT}
+    return {**about, **{name: dict(about[name].items()) for name in ("recipes", "hashes")}, "counts": counts, "rows": rows}
+
+
+def name_of(report: Mapping) -> str:
+    """The file a report is kept in: one about the same models and the same data takes its place."""
+    return f"{hashlib.sha256(json.dumps([report['data_hash'], sorted(report['hashes'].values())]).encode()).hexdigest()[:12]}.json"
 
 
 def kept_reports(folder: Path) -> dict[str, dict[str, dict]]:
-    """Suite -> name of a file -> report, of those that eval.compare has kept in `folder`."""
+    """Suite -> name of a file -> report, with the suite's goals, of those that eval.compare has kept in `folder`. Raises ValueError naming a file that it did not write."""
     found: dict[str, dict[str, dict]] = {}
     for path in sorted(folder.glob("*/*.json")):
-        found.setdefault(path.parent.name, {})[path.name] = slim(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+            found.setdefault(path.parent.name, {})[path.name] = {**slim(report), "goals": report["goals"]}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{path} is not what eval.compare kept: {error!r}; remove it, and give its report again") from None
     return found
 
 

@@ -48,9 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (FileNotFoundError, ValueError) as error:
         return _fail(error, USAGE)
     models: dict[str, Recommender] = {}
-    folders = _named(options.model, taken=set(BASELINES))
+    folders, recipes = _named(options.model, taken=set(BASELINES)), {}
     for name, folder in folders.items():
         try:
+            recipes[name] = recipe_of(folder)
             models[name] = Recommender.from_pretrained(folder, wording=suite.wording, batch_tokens=suite.batch_tokens)
         except (OSError, ValueError, KeyError) as error:
             return _fail(f"the model {folder} cannot be loaded: {error}", MODEL)
@@ -68,10 +69,10 @@ def main(arguments: list[str] | None = None) -> int:
         for finding in audit["findings"]:
             print(f"audit, {finding['severity']}: {audit['subject']}: {finding['sentence']}", file=sys.stderr)
 
-    faults = []
+    faults, hashes = [], {name: model_hash(folder) for name, folder in folders.items()}
     collect_seldom()
     try:
-        report = evaluate_suite(suite, Timelines.of(corpus), models, folder=options.out, hashes={name: model_hash(folder) for name, folder in folders.items()})
+        report = evaluate_suite(suite, Timelines.of(corpus), models, folder=options.out, hashes=hashes)
     except NullRunError as error:
         report, faults = error.report, [str(error)]
     except ValueError as error:
@@ -82,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     about = {
         "command": f"python -m eval.run {shlex.join(given)}", "data_hash": corpus.data_hash, "versions": versions(),
         "audit": audits, "audit_hash": combined_hash({str(audit["subject"]): str(audit["hash"]) for audit in audits}),
-        "corpus": corpus.name, "models": list(models), "recipes": {name: recipe_of(folder) for name, folder in folders.items()}, "seed": suite.seed, "limit": suite.limit, "history": suite.history, "wording": suite.wording, "language": suite.language, "fault": fault, "training": read_training_logs(dict(zip(models, options.model))),
+        "corpus": corpus.name, "models": list(models), "recipes": recipes, "hashes": hashes, "seed": suite.seed, "limit": suite.limit, "history": suite.history, "wording": suite.wording, "language": suite.language, "fault": fault, "training": read_training_logs(dict(zip(models, options.model))),
     }
     write_report(report, about, options.out)
     print_table(report, list(models))

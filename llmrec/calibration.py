@@ -67,7 +67,7 @@ def spread(probabilities: np.ndarray, values: np.ndarray, means: np.ndarray, tem
     values: (answers,) ascending, the number each answer stands for.   means: (questions,), kept off the ends of the scale.
     """
     margin = MARGIN * (values[-1] - values[0])
-    return _tilted(tempered(probabilities, temperature), values, np.clip(means, values[0] + margin, values[-1] - margin))
+    return _tilted(np.log(np.maximum(probabilities, _TINY)) / temperature, values, np.clip(means, values[0] + margin, values[-1] - margin))
 
 
 def fit_spread(probabilities: np.ndarray, values: np.ndarray, means: np.ndarray, truth: np.ndarray) -> float:
@@ -166,10 +166,11 @@ def _inputs(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarray)
     return np.column_stack([own, expected, np.ones(len(own))])
 
 
-def _tilted(probabilities: np.ndarray, values: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """The distributions with these means: p(v) * exp(t * v), t found by halving an interval."""
-    logits, scale = np.log(np.maximum(probabilities, _TINY)), (values - values[0]) / (values[-1] - values[0])
-    low, high = np.full(len(means), -STEEPEST), np.full(len(means), STEEPEST)
+def _tilted(logits: np.ndarray, values: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """The distributions with these means: exp(logit(v) + t * v), normalised, t found by halving an interval."""
+    scale = (values - values[0]) / (values[-1] - values[0])
+    steepest = STEEPEST + np.ptp(logits, axis=1) * len(values)  # enough to lift any answer above all others
+    low, high = -steepest, steepest
 
     def at(tilt: np.ndarray) -> np.ndarray:
         raised = logits + tilt[:, None] * scale

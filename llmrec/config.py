@@ -217,19 +217,25 @@ def find_config(name: str) -> Path:
     return shipped[name]
 
 
-PLACES = ("output", "overwrite", "seed", "processes", "threads", "checkpoint_steps")
+PLACES = {"output", "overwrite", "seed", "processes", "threads", "checkpoint_steps"}
 """Settings that say where and how often, not how."""
 
 
 def recipe_of(folder: Path) -> str:
-    """16 hex digits that stand for the settings a model folder was trained with, whatever its seed and its place: seeds of one recipe have the same. Empty for a model that was not trained."""
-    path = folder / "train_config.yaml"
+    """16 hex digits that stand for the settings a model folder was trained with, and its base, whatever their seeds and places: seeds of one recipe have the same. Empty for a model that was not trained.
+
+    Raises ValueError for a folder whose settings or card training did not write.
+    """
+    path, card = folder / "train_config.yaml", folder / "recommender.json"
     if not path.is_file():
         return ""
-    values = {key: value for key, value in _read(path).items() if key not in PLACES}
-    values["data"] = {key: value for key, value in (values.get("data") or {}).items() if key != "corpus"}
-    values["model"] = {key: value for key, value in (values.get("model") or {}).items() if key != "base"}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+    values = load_settings(str(path), []).model_dump(mode="json", exclude_defaults=True, exclude={**dict.fromkeys(PLACES, True), "data": {"corpus"}})  # a key that comes later leaves the recipe as it is
+    base = values.get("model", {}).pop("base", None)
+    try:
+        beneath = json.loads(card.read_text(encoding="utf-8")).get("base_recipe") if card.is_file() else None
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{card} is not what training wrote: {error}") from None
+    return hashlib.sha256(json.dumps([values, base if beneath is None else beneath], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> dict:

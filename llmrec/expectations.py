@@ -91,6 +91,7 @@ class Expectations:
         neighbours = RatingKNN()
         neighbours.biases = Biases(record["mean"], np.zeros(0), arrays["item_bias"], record["regularisation_user"])
         neighbours.similarity = sp.csr_array((arrays["similarity"], arrays["similar"], arrays["starts"]), shape=(num_items, num_items))
+        neighbours.similarity.check_format(full_check=True)  # a number beyond the catalogue would be read from elsewhere in memory
         neighbours.num_neighbours = record["num_neighbours"]
         factorizations = []
         for kind in FACTORIZATIONS:

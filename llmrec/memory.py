@@ -68,7 +68,9 @@ class Memory:
         arrays = load_file(folder / "memory.safetensors")
         if len(arrays["starts"]) != len(rows) + 1:
             raise ValueError(f"{folder / 'memory.safetensors'} holds {len(arrays['starts']) - 1} items, the catalogue {len(rows)}: they are not of one model")
-        return cls(sp.csr_array((arrays["values"], arrays["items"], arrays["starts"]), shape=(len(rows), len(rows))), about["own_vote"], about["decay"], rows)
+        similarity = sp.csr_array((arrays["values"], arrays["items"], arrays["starts"]), shape=(len(rows), len(rows)))
+        similarity.check_format(full_check=True)  # a number beyond the catalogue would be read from elsewhere in memory
+        return cls(similarity, about["own_vote"], about["decay"], rows)
 
 
 def mixed(scores: np.ndarray, remembered: np.ndarray, share: float) -> np.ndarray:

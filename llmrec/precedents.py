@@ -10,6 +10,7 @@ Source of asking neighbours: Khandelwal et al., Generalization through Memorizat
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +20,17 @@ import scipy.sparse as sp
 from safetensors.numpy import load_file, save_file
 
 from llmrec.baselines.search import bm25_weights
+from llmrec.evidence import clean
 from llmrec.metrics.text import words
 from llmrec.predictions import HeldOut, Request
-from llmrec.vocabulary import printable
 
 FORMAT = 1
 NEAREST = 40
 """Precedents of a question."""
-MAX_WORDS = 60
-"""Longer answers of train are no precedents: an answer has at most so many tokens."""
+MAX_WORDS, LONGEST = 60, 400
+"""Answers of train with more words or characters are no precedents: a written answer is about as short."""
+MAX_READ = 4_096
+"""Characters of a question that are compared."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,16 @@ class Precedents:
     @classmethod
     def of(cls, answered: Sequence[HeldOut]) -> Precedents | None:
         """From answered questions of train; None where there is none."""
-        kept = [example for example in answered if 0 < len(words(str(example.target))) <= MAX_WORDS]
+        kept = [(example.request, text) for example in answered if 0 < len(words(text := clean(str(example.target)))) <= MAX_WORDS and len(text) <= LONGEST]
         if not kept:
             return None
-        terms, weights = bm25_weights([traits(example.request) for example in kept])
-        return cls(tuple(printable(str(example.target)).strip() for example in kept), terms, weights.astype(np.float32))
+        terms, weights = bm25_weights([traits(request) for request, _ in kept])
+        return cls(tuple(text for _, text in kept), terms, weights.astype(np.float32))
 
     def __call__(self, request: Request, k: int = NEAREST) -> list[tuple[str, float]]:
         """The answers to the k questions most like this one, with how alike they are (they sum to 1), the most alike first, the first in the log of equals; questions that share nothing are none of them."""
-        asked = [self.terms[trait] for trait in traits(request) if trait in self.terms]
-        alike = np.asarray(self.weights[asked].sum(axis=0)).ravel()  # one question at a time: its sum does not depend on those beside it
+        asked = Counter(trait for trait in traits(request) if trait in self.terms)
+        alike = np.array(list(asked.values()), dtype=np.float32) @ self.weights[[self.terms[trait] for trait in asked]]  # one question at a time: its sum does not depend on those beside it
         nearest = np.argsort(-alike, kind="stable")[:k]
         nearest = nearest[alike[nearest] > 0]
         total = float(alike[nearest].sum())
@@ -68,23 +71,28 @@ class Precedents:
         path = folder / "precedents" / f"{task}.json"
         if not path.is_file():
             return None
-        record, arrays = json.loads(path.read_text(encoding="utf-8")), load_file(path.with_suffix(".safetensors"))
-        if record.get("format") != FORMAT:
-            raise ValueError(f"{path} has format {record.get('format')!r}; this version reads {FORMAT}. Train the model again")
-        if len(arrays["starts"]) != len(record["terms"]) + 1:
-            raise ValueError(f"{path.with_suffix('.safetensors')} holds {len(arrays['starts']) - 1} traits, {path.name} {len(record['terms'])}: they are not of one model")
-        shape = len(record["terms"]), len(record["texts"])
-        return cls(tuple(record["texts"]), {term: row for row, term in enumerate(record["terms"])}, sp.csr_array((arrays["values"], arrays["questions"], arrays["starts"]), shape=shape))
+        try:
+            record, arrays = json.loads(path.read_text(encoding="utf-8")), load_file(path.with_suffix(".safetensors"))
+            if record.get("format") != FORMAT:
+                raise ValueError(f"it has format {record.get('format')!r}; this version reads {FORMAT}. Train the model again")
+            texts, terms = record["texts"], record["terms"]
+            if not all(isinstance(named, list) and all(isinstance(text, str) for text in named) for named in (texts, terms)):
+                raise ValueError("its texts and terms are no lists of texts")
+            weights = sp.csr_array((arrays["values"], arrays["questions"], arrays["starts"]), shape=(len(terms), len(texts)))
+            weights.check_format(full_check=True)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{path} and what belongs to it are not what training wrote: {error}") from None
+        return cls(tuple(clean(text) for text in texts), {term: row for row, term in enumerate(terms)}, weights)
 
 
 def traits(request: Request) -> list[str]:
     """What makes a question like another: the item it names, the history's items, and the words and pairs of neighbouring words it holds.
 
     >>> traits(Request(item_id="i1", review="holds its tune"))
-    ['item i1', 'holds', 'its', 'tune', 'holds its', 'its tune']
+    ['item: i1', 'holds', 'its', 'tune', 'holds its', 'its tune']
     """
-    told = words(" ".join(text for text in (request.review, request.query) if text))
-    return [
-        *([f"item {request.item_id}"] if request.item_id is not None else []), *(f"had {event.item_id}" for event in request.history),
+    told = words(" ".join(text[:MAX_READ] for text in (request.review, request.query) if text))
+    return [  # words hold no colon
+        *([f"item: {request.item_id}"] if request.item_id is not None else []), *(f"had: {event.item_id}" for event in request.history),
         *told, *map(" ".join, zip(told, told[1:])),
     ]

@@ -86,6 +86,14 @@ def test_in_a_set_what_is_only_shown_stands_before_what_is_asked_about(toy_vocab
     assert len(timelines.drawn(np.arange(6), np.random.default_rng(0), 4)) == 4
 
 
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_a_model_of_sets_reads_carts_first_wherever_they_stand(toy_parts):
+    bought, cart = (Event("i1"), Event("i2")), Event("i3", seen=False)
+    sets, streams = (Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, card={"split": {"temporal": temporal}}) for temporal in (False, True))
+    last, first = (*bought, cart), (cart, *bought)
+    assert sets.recommend(last) == sets.recommend(first) == streams.recommend(first) != streams.recommend(last)
+
+
 def test_what_is_in_the_cart_may_be_recommended(parts_of, tmp_path):
     corpus = corpus_of(ordering="order")
     parts = parts_of("atomic", corpus, next_item=1.0)

@@ -161,13 +161,19 @@ def test_resolved_settings_read_back_the_same(config, name):
 
 
 def test_a_recipe_is_the_settings_without_seed_and_places(tmp_path):
-    def trained(**more):
+    def trained(card=None, **more):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
-        settings = load_settings("tiny", ["data.corpus=c", f"output={folder}", *(f"{key}={value}" for key, value in more.items())])
-        (folder / "train_config.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")), encoding="utf-8")
+        (folder / "train_config.yaml").write_text(settings_yaml(load_settings("tiny", ["data.corpus=c", f"output={folder}", *(f"{key}={value}" for key, value in more.items())])), encoding="utf-8")
+        if card is not None:
+            (folder / "recommender.json").write_text(card)
         return recipe_of(folder)
 
-    assert trained() == trained(seed=3, threads=2) == trained(**{"data.corpus": "elsewhere", "model.base": "b"})
-    assert len({trained(), trained(memory="true"), trained(**{"pretrain.learning_rate": 0.5}), trained(**{"data.languages": "[en]"})}) == 4
+    assert trained() == trained(seed=3, threads=2) == trained(**{"data.corpus": "elsewhere"}) == trained(memory="false")
+    assert len({trained(), trained(memory="true"), trained(**{"pretrain.learning_rate": 0.5}), trained(**{"data.languages": "[en]"}), trained(**{"model.base": "hub/x@1"}), trained(**{"model.base": "hub/y@1"})}) == 6
+    # What a folder as a base was trained with counts, not where it stood.
+    assert trained('{"base_recipe": "r"}', **{"model.base": "here"}) == trained('{"base_recipe": "r"}', **{"model.base": "there"}) != trained('{"base_recipe": "s"}', **{"model.base": "there"})
     assert recipe_of(tmp_path) == ""
+    for wrong in ("{", "[]"):
+        with pytest.raises(ValueError, match="is not what training wrote"):
+            trained(wrong)

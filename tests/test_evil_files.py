@@ -9,12 +9,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import safetensors.numpy as numpy_safetensors
 import torch
 from safetensors.torch import load_file, save_file
 
 from llmrec import generate
+from llmrec.interactions import Catalog
+from llmrec.precedents import Precedents
+from llmrec.predictions import HeldOut, Request
 from llmrec.publishing import publish
 from llmrec.recommender import save_recommender
 
@@ -201,6 +206,28 @@ def a_base_that_is_fetched(folder, marker):
     edit(folder / "recommender.json", kind="adapter", base="somebody/evil")
 
 
+def precedents_beyond_the_end(folder, marker):
+    _with_precedents(folder)
+    path = folder / "precedents" / "review_summary.safetensors"
+    arrays = numpy_safetensors.load_file(path)
+    numpy_safetensors.save_file({**arrays, "questions": arrays["questions"] + 2_000_000_000}, path)
+
+
+def precedents_that_are_no_texts(folder, marker):
+    _with_precedents(folder)
+    edit(folder / "precedents" / "review_summary.json", texts=[5, None])
+
+
+def a_memory_beyond_the_catalogue(folder, marker):
+    size = len(Catalog.load(folder / "catalog.parquet"))
+    numpy_safetensors.save_file({"values": np.ones(1, np.float32), "items": np.array([2_000_000_000], np.int32), "starts": np.r_[0, np.ones(size, np.int64)]}, folder / "memory.safetensors")
+    (folder / "memory.json").write_text(json.dumps({"format": 3, "own_vote": 0.0, "decay": 1.0}))
+
+
+def _with_precedents(folder):
+    Precedents.of([HeldOut(Request(task="review_summary", review=f"a review {n}"), f"summary {n}") for n in range(2)]).save(folder, "review_summary")
+
+
 def an_adapter_in_a_pickle(folder, marker):
     shutil.copytree(folder, folder / "base")
     for name in ("model.safetensors", "config.json"):
@@ -214,7 +241,7 @@ EVIL = [
     pickled_weights, pickle_named_safetensors, torch_named_safetensors, pickled_rows, code_in_config, code_in_nested_config, code_in_tokenizer, shards_outside, shards_at_a_path, shards_in_a_pickle, weights_through_a_pipe,
     weights_without_end, header_of_two_gigabytes, header_of_negative_length, header_of_no_json, tensors_that_overlap, tensors_with_a_hole, a_tensor_beyond_the_end, a_shape_that_overflows, weights_of_another_shape,
     weights_that_are_missing, weights_that_are_no_numbers, a_config_of_a_giant, a_config_of_negative_size, yaml_that_constructs, yaml_of_laughs, a_deep_card, a_tokenizer_of_another_kind, a_task_that_is_a_path,
-    an_index_of_fewer_codes, vectors_that_are_no_numbers, a_base_that_is_fetched, an_adapter_in_a_pickle,
+    an_index_of_fewer_codes, vectors_that_are_no_numbers, a_base_that_is_fetched, an_adapter_in_a_pickle, precedents_beyond_the_end, precedents_that_are_no_texts, a_memory_beyond_the_catalogue,
 ]
 
 

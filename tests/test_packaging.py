@@ -193,7 +193,7 @@ def test_the_installed_package_finds_its_own_folders(run, installed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["llmrec.prepare", "llmrec.train.pretrain", "llmrec.train.finetune", "llmrec.eval.run", "llmrec.generate"])
+@pytest.mark.parametrize("module", ["llmrec.prepare", "llmrec.train.pretrain", "llmrec.train.finetune", "llmrec.train.refit", "llmrec.eval.run", "llmrec.eval.compare", "llmrec.generate"])
 def test_every_command_explains_itself_without_torch(run, module):
     code = f"import runpy, sys\nsys.argv = [{module!r}, '--help']\ntry:\n    runpy.run_module({module!r}, run_name='__main__')\nexcept SystemExit as end:\n    assert not end.code\nassert 'torch' not in sys.modules"
     assert "usage: " in run("-c", code).stdout

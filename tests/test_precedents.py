@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from llmrec.consensus import TEMPERATURES
+from llmrec.consensus import CANDIDATES, TEMPERATURES
 from llmrec.grounding import Grounding
 from llmrec.interactions import Event
 from llmrec.precedents import MAX_WORDS, Precedents, traits
 from llmrec.predictions import HeldOut, Request
-from llmrec.recommender import Backing, Recommender
+from llmrec.recommender import Backing, Fitted, Recommender
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
 
@@ -45,7 +45,7 @@ def test_an_item_is_told_by_itself_and_by_who_has_had_what():
     ])
     assert [text for text, _ in found(Request(item_id="a", history=(Event("y"),)))][0] == "of a, by one with y"
     assert {text for text, _ in found(Request(item_id="a"))} == {"of a, by one with x", "of a, by one with y"}
-    assert traits(Request(item_id="a", history=(Event("y"),))) == ["item a", "had y"]
+    assert traits(Request(item_id="a", history=(Event("y"),))) == ["item: a", "had: y"]
 
 
 def test_a_folder_finds_the_same(precedents, tmp_path):
@@ -55,7 +55,7 @@ def test_a_folder_finds_the_same(precedents, tmp_path):
     assert Precedents.load(tmp_path, "explanation") is None
     path = tmp_path / "precedents" / "review_summary.json"
     path.write_text(path.read_text().replace('"terms": ["these", ', '"terms": ['))
-    with pytest.raises(ValueError, match="not of one model"):
+    with pytest.raises(ValueError, match="not what training wrote"):
         Precedents.load(tmp_path, "review_summary")
     path.write_text('{"format": 0}')
     with pytest.raises(ValueError, match="has format 0"):
@@ -63,25 +63,41 @@ def test_a_folder_finds_the_same(precedents, tmp_path):
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
-def test_what_names_features_of_other_items_is_no_precedent_of_a_grounded_task(toy_parts, toy_corpus, monkeypatch):
+def test_what_names_features_of_other_items_is_no_precedent_of_a_grounded_task(toy_parts):
     ids = toy_parts.composer.catalog.item_ids
     told = Precedents.of([HeldOut(Request(task="explanation", item_id=ids[0]), text) for text in ("a smooth neck", "a bright tone", "fine")])
     grounding = Grounding(("bright", "smooth"), np.cumsum([0, 1, *[0] * (len(ids) - 1)]), np.array([1], dtype=np.int32))  # the first item is smooth, no other anything
     model = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, backing=Backing(grounding=grounding, precedents={"explanation": told}), card={"consensus": {"explanation": 0.75}})
-    found = model.combiner.precedents(Request(task="explanation", item_id=ids[0]))
+    request = Request(task="explanation", item_id=ids[0])
+    found = model.combiner.precedents(request)
     assert {text for text, _ in found} == {"a smooth neck", "fine"} and sum(weight for _, weight in found) == pytest.approx(1)
-    free = replace(model.combiner.backing, grounding=None)
-    model.combiner.backing = free
-    assert len(model.combiner.precedents(Request(task="explanation", item_id=ids[0]))) == 3
-    drafts = ["a bright tone"] * len(TEMPERATURES)
-    assert model.combiner.text(Request(task="explanation", item_id=ids[0]), drafts) == "a bright tone"
+    drafts = [*["dull"] * CANDIDATES, *["a bright bright tone"] * (len(TEMPERATURES) - CANDIDATES)]  # what is likely to be said shares most with the forbidden one
+    assert model.combiner.text(request, drafts) == "a smooth neck"
+    model.combiner.backing = replace(model.combiner.backing, grounding=None)
+    assert len(model.combiner.precedents(request)) == 3 and model.combiner.text(request, drafts) == "a bright tone"
 
 
 def test_they_come_from_train_alone(toy_corpus):
     timelines = Timelines.of(toy_corpus)
-    tasks = [name for name, task in TASKS.items() if task.family == "text" and task.reason_absent(toy_corpus) is None]
+    tasks = ["explanation", "review_summary", "next_item"]
     made = Backing.of(timelines, tasks, seed=0, expectations=False, memory=False, precedents=True)
-    assert made.precedents.keys() == set(tasks)
+    assert made.precedents.keys() == {"explanation", "review_summary"}
     for name, found in made.precedents.items():
         assert list(found.texts) == [" ".join(example.target.split()) for example in TASKS[name].held_out(timelines, "train", 0)]
     assert Backing.of(timelines, tasks, seed=0, expectations=False, memory=False, precedents=False).precedents == {}
+    # Sentences made for one history are nobody else's answers.
+    log = toy_corpus.interactions
+    silent = replace(toy_corpus, interactions=replace(log, frame=log.frame.drop("review", "summary")))
+    assert TASKS["explanation"].reason_absent(silent) is None and Backing.of(Timelines.of(silent), tasks, seed=0, expectations=False, memory=False, precedents=True).precedents == {}
+
+
+def test_only_precedents_with_a_share_are_kept():
+    told = {name: Precedents.of([HeldOut(Request(item_id="a"), "text")]) for name in ("explanation", "review_summary")}
+    assert Backing(precedents=told).used(Fitted(consensus={"explanation": 0.5, "review_summary": 0.0})).precedents.keys() == {"explanation"}
+
+
+def test_a_question_of_any_length_is_read_in_bounds_and_markup_is_no_answer():
+    found = Precedents.of([summary("the neck is smooth", 'Smooth <a href="http://evil.example">neck</a>'), summary("the box is dull", "Dull"), summary("long", "x" * 500)])
+    assert found.texts == ("Smooth neck", "Dull")
+    long = Request(review="the " * 300_000)
+    assert [text for text, _ in found(long)] == [text for text, _ in found(Request(review="the"))]

@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     from llmrec.config import load_settings
     from llmrec.interactions import Corpus
     from llmrec.publishing import check_free, publish
-    from llmrec.recommender import Recommender, renew
+    from llmrec.recommender import Fitted, Recommender, renew
     from llmrec.timelines import Timelines
 
     from .calibrate import calibrated
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     again = Recommender(trained.model, trained.composer, trained.templates, backing=backing)
     fitted = calibrated(again, timelines, settings.seed, limit=phase.validation.limit, lexical=settings.lexical, consensus=settings.consensus)
     with publish(settings.output, overwrite=settings.overwrite, hashes=True) as folder:
-        renew(folder, source, backing=backing, card={**fitted, "refit": shlex.join(sys.argv)})
+        renew(folder, source, backing=backing.used(Fitted.of(fitted)), card={**fitted, "refit": shlex.join(sys.argv)})
         (folder / "train_config.yaml").write_text(settings_yaml(settings), encoding="utf-8")
     sys.stdout.write(json.dumps({"output": str(settings.output), **fitted}) + "\n")
 

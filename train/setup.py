@@ -24,7 +24,7 @@ import llmrec
 from llmrec.assets import folder_of
 from llmrec.bases import Base
 from llmrec.composer import Composer
-from llmrec.config import PhaseSettings, Settings
+from llmrec.config import PhaseSettings, Settings, recipe_of
 from llmrec.content import Content, item_texts
 from llmrec.exam import Exam
 from llmrec.exits import STOPPED
@@ -36,7 +36,7 @@ from llmrec.mixture import Mixture
 from llmrec.model import LanguageModel
 from llmrec.objective import Objective
 from llmrec.publishing import check_free, publish, sole_writer
-from llmrec.recommender import Backing, Recommender, audit_hash, prompt_room, save_recommender, vocabulary_of
+from llmrec.recommender import Backing, Fitted, Recommender, audit_hash, prompt_room, save_recommender, vocabulary_of
 from llmrec.tasks import OBJECTIVES, TASKS
 from llmrec.templates import BARE, PromptTemplate, load_templates
 from llmrec.timelines import Timelines
@@ -102,8 +102,6 @@ def run(
         timelines = Timelines.of(corpus)
         vocabulary = vocabulary_of(base, size=model.vocabulary_size)
         items = index.space(corpus.catalog.item_ids, vocabulary.size)
-        if settings.data.fraction < 1 and (settings.expectations or settings.memory or settings.precedents or settings.content.collaborative):
-            raise ValueError(f"data.fraction={settings.data.fraction} learns from a part of the users, but expectations, memory, precedents and content.collaborative are made of all: switch them off, or set data.fraction=1")
         backing = backing_of(settings, timelines, list(answers), index=index.scheme)
         composer = Composer(
             vocabulary, corpus.catalog, items, rating_scale=corpus.rating_scale, max_prompt_tokens=prompt_room(model.base, index, phase.max_prompt_tokens),
@@ -140,7 +138,7 @@ def run(
                 sys.exit(STOPPED)
             with publish(settings.output, overwrite=settings.overwrite, hashes=True) as folder:
                 save_recommender(
-                    folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder, backing=backing,
+                    folder, model=model.cpu(), tokenizer=base.tokenizer, index=index, composer=composer, templates=answers, content=content, card=card, kind=kind, base_folder=base_folder, backing=backing.used(Fitted.of(card)),
                 )
                 (folder / "train_config.yaml").write_text(settings_yaml(settings), encoding="utf-8")
                 for name in ("log.jsonl", "tensorboard"):
@@ -159,6 +157,8 @@ def run(
 
 def backing_of(settings: Settings, timelines: Timelines, tasks: Sequence[str], *, index: str) -> Backing:
     """What the settings put behind the answers of a model for these tasks. index: the scheme of its codes. Raises ValueError for settings that do not go together."""
+    if settings.data.fraction < 1 and (settings.expectations or settings.memory or settings.precedents or settings.content.collaborative):
+        raise ValueError(f"data.fraction={settings.data.fraction} learns from a part of the users, but expectations, memory, precedents and content.collaborative are made of all: switch them off, or set data.fraction=1")
     for name in ("memory", "lexical"):
         if getattr(settings, name) and index != "atomic":
             raise ValueError(f"{name}=true needs an answer of one token for each item: set index=atomic, or {name}=false with index={index}")
@@ -210,7 +210,7 @@ def check_isolation(model: LanguageModel, mixture: Mixture) -> None:
 def about_run(settings: Settings, corpus: Corpus, accelerator: Accelerator, *, base: str) -> dict[str, object]:
     """What a model folder says of how it was made."""
     return {
-        "base": base, "corpus": str(settings.data.corpus), "data_hash": corpus.data_hash, "audit_hash": audit_hash(corpus), "seed": settings.seed,
+        "base": base, "base_recipe": recipe_of(Path(base)) if Path(base).is_dir() else None, "corpus": str(settings.data.corpus), "data_hash": corpus.data_hash, "audit_hash": audit_hash(corpus), "seed": settings.seed,
         "split": dict(corpus.split), "precision": accelerator.mixed_precision, "command": shlex.join(sys.argv), "versions": versions(),
     }
 

@@ -237,7 +237,7 @@ def precedents_of_held_out(subject: Subject) -> Finding | None:
     timelines, seed = Timelines.of(subject.corpus), int(subject.model.card.get("seed", 0))
     foreign = 0
     for name, kept in subject.model.precedents.items():
-        again = Precedents.of(TASKS[name].held_out(timelines, TRAIN, seed))
+        again = Precedents.of(TASKS[name].held_out(timelines, TRAIN, seed)) if TASKS[name].quotable(subject.corpus) else None
         foreign += len(set(kept.texts) - set(again.texts if again is not None else ()))
     return Finding.of("precedents_of_held_out", ERROR, foreign, "texts are precedents that answered no question of train: they come from something else")
 
@@ -316,7 +316,8 @@ def foreign_answers(path: Path, held_out: Sequence[HeldOut], *, model: str, mode
 def model_hash(folder: Path) -> str:
     """16 hex digits that stand for what a model folder answers with: its weights, codes, words and prompts; not the copy of its base, nor its logs."""
     folder = Path(folder)
-    answering = [path for path in sorted(folder.rglob("*")) if path.suffix in (".safetensors", ".yaml", ".parquet") or path.name in ("recommender.json", "tokenizer.json")]
+    told = ("recommender.json", "tokenizer.json", "expectations.json", "memory.json", "grounding.json")
+    answering = [path for path in sorted(folder.rglob("*")) if path.suffix in (".safetensors", ".yaml", ".parquet") or path.name in told or path.parent.name == "precedents"]
     parts = [(path.relative_to(folder).as_posix(), path) for path in answering if path.relative_to(folder).parts[0] != "base"]
     return hashlib.sha256("".join(f"{name} {sha256(path)}\n" for name, path in parts).encode()).hexdigest()[:16]
 

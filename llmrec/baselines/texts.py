@@ -136,7 +136,8 @@ class NearestSummaries(Baseline):
 
     def _answer(self, requests: Sequence[Request]) -> Iterator[Prediction]:
         for request in requests:
-            alike = np.asarray(self._weights[[self._terms[word] for word in words(request.review) if word in self._terms]].sum(axis=0)).ravel()
+            asked = Counter(word for word in words(request.review) if word in self._terms)
+            alike = np.array(list(asked.values()), dtype=np.float64) @ self._weights[[self._terms[word] for word in asked]]
             nearest = [place for place in np.argsort(-alike, kind="stable")[: self._k].tolist() if alike[place] > 0]
             total = sum(alike[place] for place in nearest)
             yield _answered(request, central([(self._summaries[place], float(alike[place] / total)) for place in nearest]) if nearest else self._common)

@@ -91,6 +91,7 @@ class Recommender:
         self.model, self.composer, self.templates = model, composer, dict(templates)
         self.card = dict(card or {})
         self.wording, self.batch_tokens = wording, batch_tokens
+        self.as_sets = not (self.card.get("split") or {}).get("temporal", True)
         self.catalog = composer.catalog
         self.combiner = Combiner(backing, Fitted.of(self.card), catalog=self.catalog, vocabulary=composer.vocabulary)
         self.tasks = list(self.templates)
@@ -173,6 +174,8 @@ class Recommender:
             self._where(request.where)
         if not task.reads_history and request.history:
             request = replace(request, history=())
+        if self.as_sets:  # as training showed them: what is only shown stands first
+            request = replace(request, history=tuple(sorted(request.history, key=lambda event: event.seen)))
         tokens, lead, trunk, space, skipped, shown = self.composer.prompt(template, request, space=space)
         if request.exclude_seen and len(request.history) >= len(self.catalog) and self.catalog.rows.keys() <= {event.item_id for event in request.history if event.seen}:
             # Who has had everything is offered what lies longest back, rather than nothing.

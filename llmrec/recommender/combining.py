@@ -10,7 +10,7 @@ Separate from `answering`, which turns requests into prompts and asks the model,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -49,12 +49,16 @@ class Backing:
     @classmethod
     def of(cls, timelines: Timelines, tasks: Sequence[str], *, seed: int, expectations: bool, memory: bool, precedents: bool) -> Backing:
         """Made of train, for a model that answers these tasks; which parts, the settings say, and grounding wherever a task is held to it."""
-        asked = [TASKS[name] for name in tasks if TASKS[name].family == "text" and precedents and TASKS[name].reason_absent(timelines.corpus) is None]
-        found = {task.name: Precedents.of(task.held_out(timelines, TRAIN, seed)) for task in asked}
+        quoted = [TASKS[name] for name in tasks if precedents and TASKS[name].quotable(timelines.corpus)]
+        found = {task.name: Precedents.of(task.held_out(timelines, TRAIN, seed)) for task in quoted}
         return cls(
             Expectations.of(timelines, seed=seed) if expectations else None, Memory.of(timelines, seed=seed) if memory else None,
             {name: each for name, each in found.items() if each is not None}, Grounding.of(timelines.corpus) if any(TASKS[name].grounded for name in tasks) else None,
         )
+
+    def used(self, fitted: Fitted) -> Backing:
+        """Without the precedents that have no share in what was fitted: what nobody asks need not be kept."""
+        return replace(self, precedents={name: found for name, found in self.precedents.items() if fitted.consensus.get(name)})
 
     def save(self, folder: Path) -> None:
         """Writes the files of each part into an existing folder."""
@@ -67,7 +71,7 @@ class Backing:
     @classmethod
     def load(cls, folder: Path, catalog: Catalog, tasks: Sequence[str]) -> Backing:
         """What `save` wrote. Raises ValueError for a part of another format, or of other items."""
-        found = {name: Precedents.load(folder, name) for name in tasks}
+        found = {name: Precedents.load(folder, name) for name in tasks if name in TASKS}
         return cls(
             Expectations.load(folder, catalog.rows), Memory.load(folder, catalog.rows), {name: each for name, each in found.items() if each is not None}, Grounding.load(folder, len(catalog)),
         )

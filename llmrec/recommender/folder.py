@@ -30,7 +30,7 @@ from llmrec.templates import PromptTemplate, load_templates, save_templates
 from llmrec.vocabulary import Vocabulary
 
 FORMAT = 1
-FREE = ("README.md", "log.jsonl", "tensorboard", "train_config.yaml")
+FREE = ("README.md", "log.jsonl", "tensorboard")
 """What a model folder tells and nobody loads: anybody may write there."""
 
 

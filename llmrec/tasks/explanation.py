@@ -27,6 +27,9 @@ class Explanation(QuestionTask):
             return None
         return "task 'explanation' needs reviews, summaries or item attributes; the corpus has none"
 
+    def quotable(self, corpus: Corpus) -> bool:
+        return _has_words(corpus)
+
     def questions(self, timelines: Timelines, part: str) -> Questions:
         if not _has_words(timelines.corpus):
             return Questions.of_events(timelines, part)

@@ -26,6 +26,9 @@ class ReviewSummary(QuestionTask):
         log = corpus.interactions.part(TRAIN)
         return None if log.has("review") and log.has("summary") else "task 'review_summary' needs the columns 'review' and 'summary'; the log lacks one"
 
+    def quotable(self, corpus: Corpus) -> bool:
+        return self.reason_absent(corpus) is None
+
     def questions(self, timelines: Timelines, part: str) -> Questions:
         frame = timelines.corpus.interactions.frame
         both = (frame["review"].fill_null("").str.strip_chars() != "") & (frame["summary"].fill_null("").str.strip_chars() != "")

@@ -42,6 +42,10 @@ class Task(ABC):
     def reason_absent(self, corpus: Corpus) -> str | None:
         """Why this corpus cannot train or test the task, as a sentence; None: it can."""
 
+    def quotable(self, corpus: Corpus) -> bool:
+        """Whether train's answers are what people wrote, true whoever asks: not made for one history."""
+        return False
+
     @abstractmethod
     def bind(self, timelines: Timelines, *, seed: int) -> BoundTask:
         """The task on one corpus."""

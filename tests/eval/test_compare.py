@@ -23,7 +23,7 @@ def report(figures, *, corpus="toy", models=("a", "b"), fault=None, data="d", ru
             rows.append({**row, "metric": "ndcg@10", "mean": figure * factor, "low": figure * factor - 0.01, "high": figure * factor + 0.01})
             rows.append({**row, "metric": "recall@10", "mean": 0.9, "low": None, "high": None})
     counts = [{"task": "next_item", "family": "items", "model": model} for model in figures]
-    return {"rows": rows, "counts": counts, "models": list(models), "corpus": corpus, "command": f"python -m eval.run {corpus} {run}", "data_hash": data, "audit_hash": "e", "fault": fault, **ABOUT, "recipes": dict.fromkeys(models, "r"), **more}
+    return {"rows": rows, "counts": counts, "models": list(models), "corpus": corpus, "command": f"python -m eval.run {corpus} {run}", "data_hash": data, "audit_hash": "e", "fault": fault, **ABOUT, "recipes": dict.fromkeys(models, "r"), "hashes": {name: f"{name}{run}" for name in models}, **more}
 
 
 def test_seeds_have_a_mean_and_a_spread_and_the_best_baseline_beside_them():
@@ -84,6 +84,10 @@ def test_the_command_writes_both_files_and_keeps_other_suites(tmp_path, capsys):
     assert "**missed**" not in capsys.readouterr().out
     rows = json.loads((tmp_path / "docs" / "results.json").read_text())
     assert [(row["suite"], row["metric"]) for row in rows] == [("mine", "ndcg@10"), ("standard", "ndcg@10"), ("standard", "recall@10")]
+    suite.unlink()
+    (tmp_path / "docs" / "results.json").unlink()
+    assert main(["--out", str(tmp_path / "docs")]) == 0 and json.loads((tmp_path / "docs" / "results.json").read_text()) == rows  # its goals are kept, too
+    suite.write_text("tasks: [next_item]\ngoals:\n  next_item: {ndcg@10: '>= .2'}\n")
     assert main([f"{suite}={tmp_path / 'two'}", "--anew", "--out", str(tmp_path / "docs")]) == 0
     rows = json.loads((tmp_path / "docs" / "results.json").read_text())
     assert [row["mean"] for row in rows] == [pytest.approx(0.3), pytest.approx(0.2), pytest.approx(0.9)]
@@ -100,7 +104,7 @@ def test_seeds_may_come_one_after_another_and_all_is_made_again_from_what_is_kep
     assert main([f"standard={tmp_path / 'two'}", "--out", str(docs)]) == 0
     row = json.loads((docs / "results.json").read_text())[0]
     assert (row["metric"], row["seeds"], row["mean"]) == ("ndcg@10", 2, pytest.approx(0.2))
-    assert main([f"standard={tmp_path / 'two'}", "--out", str(docs)]) == 0  # the same command takes its own place
+    assert main([f"standard={tmp_path / 'two'}", "--out", str(docs)]) == 0  # the same models take their own place
     written = (docs / "results.json").read_text(), (docs / "results.md").read_text()
     assert json.loads(written[0])[0]["seeds"] == 2
     (docs / "results.json").unlink()
@@ -108,17 +112,23 @@ def test_seeds_may_come_one_after_another_and_all_is_made_again_from_what_is_kep
     capsys.readouterr()
     assert main([f"standard={tmp_path / 'else'}", "--out", str(docs)]) == 2 and "other settings" in capsys.readouterr().err
     assert (docs / "results.json").read_text() == written[0] and len(list((docs / "reports" / "standard").iterdir())) == 2
+    (docs / "reports" / "standard" / "other.json").write_text("{}")
+    assert main([f"standard={tmp_path / 'one'}", "--out", str(docs)]) == 2 and "other.json is not what eval.compare kept" in capsys.readouterr().err
+    (docs / "reports" / "standard" / "other.json").unlink()
     assert main([f"standard={tmp_path / 'else'}", "--anew", "--out", str(docs)]) == 0 and len(list((docs / "reports" / "standard").iterdir())) == 1
 
 
-@pytest.mark.parametrize("given, sentence", [("standard", "SUITE=REPORT"), ("standard=nowhere", "SUITE=REPORT"), ("nosuite={}", "no suite")])
+@pytest.mark.parametrize("given, sentence", [("standard", "SUITE=REPORT"), ("standard=nowhere", "SUITE=REPORT"), ("nosuite={}", "no suite"), ("standard={0} eval/suites/standard.yaml={0}", "given twice")])
 def test_what_cannot_be_compared_is_said(tmp_path, capsys, given, sentence):
-    (tmp_path / "report.json").write_text(json.dumps(report({"a": 0.1})))
-    assert main([given.format(tmp_path), "--out", str(tmp_path)]) == 2
+    (tmp_path / "report.json").write_text(json.dumps(report({"a": 0.1}, models=["a"])))
+    assert main([*given.format(tmp_path).split(), "--out", str(tmp_path)]) == 2
     assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"fault": null}', '"x"'])
+WRONG = {"recipes": ["r"], "hashes": None, "rows": [{**report({"a": 0.1})["rows"][0], "mean": "much"}]}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"fault": null}', '"x"', "[" * 100_000, *(json.dumps({**report({"a": 0.1}), name: value}) for name, value in WRONG.items())])
 def test_a_file_that_is_no_report_is_bad_data(tmp_path, capsys, text):
     (tmp_path / "report.json").write_text(text)
     assert main([f"standard={tmp_path}", "--out", str(tmp_path)]) == 3

@@ -32,18 +32,19 @@ def run(toy_parts, toy_tokenizer, toy_corpus, tmp_path):
 def test_what_stands_behind_a_model_comes_and_goes_and_the_model_stays(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("train.calibrate.USERS_FOR_DRAFTS", 2)
     new, plain = tmp_path / "new", tmp_path / "plain"
+    untouched = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     assert main([str(run), f"output={new}", "memory=true", "expectations=true", "consensus=true", "precedents=true", "threads=1"]) == 0
     said = json.loads(capsys.readouterr().out)
     verify(new)
     before, after = Recommender.from_pretrained(run), Recommender.from_pretrained(new)
     backing, fitted = after.combiner.backing, after.combiner.fitted
-    assert backing.memory is not None and backing.expectations is not None and backing.precedents.keys() >= {"review_summary"}
+    assert backing.memory is not None and backing.expectations is not None and backing.precedents.keys() == {task for task, share in fitted.consensus.items() if share}
     assert fitted.shares == said["shares"] and fitted.shares.keys() >= {"next_item", "search"} and fitted.temperatures.get("click") != 9.0 and fitted.consensus == said["consensus"]
     assert before.combiner.backing.memory is None and before.combiner.fitted.temperatures == {"click": 9.0}
     after.combiner.fitted = before.combiner.fitted
-    asked = [Request(id="q", history=(), k=5), Request(id="r", task="explanation", item_id=before.catalog.item_ids[0])]
-    assert after.predict(asked)[0] == before.predict(asked)[0]
-    assert yaml.safe_load((new / "train_config.yaml").read_text())["memory"] is True and "train.refit" not in (run / "recommender.json").read_text()
+    asked = Request(id="q", history=(), k=5)
+    assert after.predict([asked]) == before.predict([asked])
+    assert yaml.safe_load((new / "train_config.yaml").read_text())["memory"] is True and untouched == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     assert main([str(new), f"output={plain}", "memory=false", "expectations=false", "consensus=false", "precedents=false"]) == 0
     assert {path.stem for path in plain.iterdir()}.isdisjoint({"memory", "expectations", "precedents"}) and Recommender.from_pretrained(plain).combiner.fitted.shares == {}
 
@@ -54,6 +55,10 @@ def test_what_cannot_be_refitted_is_said(run, tmp_path, capsys):
         with pytest.raises(SystemExit) as ended:
             main([str(run), *more])
         assert ended.value.code == 2 and sentence in capsys.readouterr().err
+    whole = (run / "train_config.yaml").read_text()
+    (run / "train_config.yaml").write_text(whole.replace("fraction: 1.0", "fraction: 0.5"))
+    assert main([str(run), f"output={tmp_path / 'x'}", "memory=true"]) == 3 and "are made of all" in capsys.readouterr().err
+    (run / "train_config.yaml").write_text(whole)
     assert main([str(run), f"output={tmp_path / 'x'}", "precedents=true"]) == 3 and "consensus=true" in capsys.readouterr().err
     assert main([str(run), f"output={run}"]) == 2 and "exists" in capsys.readouterr().err
     card = json.loads((run / "recommender.json").read_text())
