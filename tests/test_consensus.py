@@ -1,14 +1,14 @@
 """The draft that the others agree with, beside what was answered to like questions; and whether a task has its texts chosen so."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
 from llmrec.consensus import CANDIDATES, TEMPERATURES, agreed
 from llmrec.exam import Exam
+from llmrec.precedents import Precedents
 from llmrec.predictions import HeldOut, Prediction, Request
-from llmrec.recommender import Fitted, Recommender
+from llmrec.recommender import Backing, Combiner, Fitted, Recommender
 from train.calibrate import best_share
 
 
@@ -48,18 +48,24 @@ def test_a_model_whose_card_says_so_compares_drafts_alike_whatever_is_asked_besi
 
 def test_drafts_are_compared_and_precedents_asked_where_that_serves_valid():
     class Writer:
+        """Writes "a nice thing", or drafts of which most say "good strings"."""
+
         def __init__(self, precedents):
-            self.combiner = SimpleNamespace(fitted=Fitted(), backing=SimpleNamespace(precedents=precedents))
+            self.combiner = Combiner(Backing(precedents=precedents), Fitted(), catalog=None, vocabulary=None)
 
         def predict(self, requests):
-            share = self.combiner.fitted.consensus.get("explanation")
-            text = {None: "a nice thing", 0.0: "good strings", 0.5: "good strings these"}.get(share, "other")
-            return [Prediction(id=request.id, text=text if request.item_id == "i" else None) for request in requests]
+            found = []
+            for request in requests:
+                drafts = ["a nice thing", *["good strings"] * (len(TEMPERATURES) - 1)] if self.combiner.temperatures(request.task) == TEMPERATURES else ["a nice thing"]
+                found.append(Prediction(id=request.id, text=self.combiner.text(request, drafts) if request.item_id == "i" else None))
+            return found
 
     def exam(target):
         return Exam("explanation", "text", (HeldOut(Request(id="q", task="explanation", item_id="i"), target), HeldOut(Request(id="none", task="explanation", item_id="j"), target)))
 
-    plain, told = Writer({}), Writer({"explanation": object()})
-    assert best_share(plain, exam("good strings these")) == 0.0 and best_share(told, exam("good strings these")) == 0.5
-    assert best_share(plain, exam("a nice one")) is None and best_share(told, exam("good strings")) == 0.0 and best_share(plain, exam("unheard")) is None
-    assert plain.combiner.fitted == Fitted()
+    known = Precedents.of([HeldOut(Request(item_id="i"), text) for text in ("long lasting cable", "long lasting cable", "lasting cable")])
+    plain, told = Writer({}), Writer({"explanation": known})
+    assert best_share(plain, exam("good strings these")) == best_share(told, exam("good strings these")) == 0.0
+    assert best_share(told, exam("a long lasting cable")) > 0 and best_share(plain, exam("a long lasting cable")) is None
+    assert best_share(plain, exam("a nice one")) is None and best_share(told, exam("a nice one")) is None
+    assert plain.combiner.fitted == Fitted() and type(told.combiner) is Combiner

@@ -20,7 +20,7 @@ from llmrec.lexical import WEIGHTS
 from llmrec.memory import SHARES
 from llmrec.metrics.text import overlap, words
 from llmrec.predictions import Prediction, Request
-from llmrec.recommender import Fitted, Recommender
+from llmrec.recommender import Combiner, Fitted, Recommender
 from llmrec.tasks import TASKS, Task
 from llmrec.timelines import Timelines
 
@@ -101,12 +101,30 @@ def best_setting(recommender: Recommender, exam: Exam, settings: Sequence[Fitted
 def best_share(recommender: Recommender, exam: Exam) -> float | None:
     """The share of precedents with which the consensus of drafts overlaps most with what was written, the first of equals; None where the most probable text overlaps as much. The recommender has no consensus afterwards."""
     shares = SHARES_OF_PRECEDENTS if recommender.combiner.backing.precedents.get(exam.task) is not None else SHARES_OF_PRECEDENTS[:1]
+    before, recommender.combiner = recommender.combiner, _Listening(recommender.combiner)
+    _answers(recommender, Fitted(consensus={exam.task: 0.0}), exam.requests)
+    combiner, recommender.combiner = recommender.combiner, before
+    truth = {example.request.id: words(example.target) for example in exam.held_out}
     gained = []
     for fitted in (Fitted(), *(Fitted(consensus={exam.task: share}) for share in shares)):
-        gained.append(sum(overlap(words(prediction.text or ""), words(example.target)) for prediction, example in zip(_answers(recommender, fitted, exam.requests), exam.held_out)) / len(exam.held_out))
+        combiner.fitted = fitted
+        gained.append(sum(overlap(words(combiner.text(request, drafts)), truth[request.id]) for request, drafts in combiner.heard.values()) / len(exam.held_out))
     log.info("%s: a mean overlap of %.2f by the most probable text, by the consensus of drafts and precedents %s, on %d valid answers", exam.task, gained[0], ", ".join(f"{mean:.2f} (share {share})" for mean, share in zip(gained[1:], shares)), len(exam.held_out))
     best = gained.index(max(gained))
     return shares[best - 1] if best else None
+
+
+class _Listening(Combiner):
+    """Keeps the drafts it is handed, so that they are written once and chosen among in every way that is tried."""
+
+    def __init__(self, of: Combiner):
+        super().__init__(of.backing, of.fitted, catalog=of.catalog, vocabulary=of.vocabulary)
+        self.heard: dict[str, tuple[Request, Sequence[str]]] = {}
+
+    def text(self, request: Request, drafts: Sequence[str]) -> str:
+        if request.id not in self.heard:
+            self.heard[request.id] = request, drafts
+        return super().text(request, drafts)
 
 
 def _answers(recommender: Recommender, fitted: Fitted, requests: Sequence[Request]) -> list[Prediction]:
