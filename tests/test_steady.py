@@ -83,17 +83,19 @@ def test_answers_are_the_same_bytes_for_any_batch_order_and_number_of_threads(sc
     assert bad == 0, f"{bad} of {of}"
 
 
-def test_a_row_of_a_product_is_the_same_alone_and_among_many(threads):
+@pytest.mark.parametrize(("inputs", "outputs"), [(64, 96), (8, 8), (32, 1), (32, 2), (128, 3), (384, 5), (1024, 24), (2048, 40), (700, 300)])
+def test_a_row_of_a_product_is_the_same_alone_and_among_many(threads, inputs, outputs):
     torch.manual_seed(0)
-    layer, rows = nn.Linear(64, 96), torch.randn(200, 64)
+    layer, rows = nn.Linear(inputs, outputs), torch.randn(600, inputs)
     steady(layer)
     assert type(layer) is SteadyLinear
     with torch.no_grad():
         whole = layer(rows)
+        torch.testing.assert_close(whole, nn.functional.linear(rows, layer.weight, layer.bias))
         for number in (1, 2):
             threads(number)
-            for count in (1, 2, 3, 5, ROWS, 3 * ROWS, 200):
-                assert torch.equal(layer(rows[:count]), whole[:count]) and torch.equal(linear(rows[:count].view(1, count, 64), layer.weight, layer.bias), whole[:count][None])
+            for count in (1, 2, 3, 5, 7, 13, ROWS, 3 * ROWS, 100, 200, 600):
+                assert torch.equal(layer(rows[:count]), whole[:count]) and torch.equal(linear(rows[:count].view(1, count, inputs), layer.weight, layer.bias), whole[:count][None]), count
 
 
 def test_a_few_rows_pass_their_gradient_on():
