@@ -48,6 +48,13 @@ def test_what_is_fitted_makes_the_valid_answers_more_probable(toy_parts, toy_cor
 
     assert error(both) < error({}) - 0.1
 
+    def rating_loss(card):
+        model = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates, card=card)
+        return -np.mean([np.log({float(star): chance for star, chance in p.distribution.items()}[h.target]) for p, h in zip(model.predict([h.request for h in rated]), rated, strict=True)])
+
+    spread = {"temperatures": {"rating": fitted["temperatures"]["rating"]}}
+    assert fitted["temperatures"]["rating"] != 1 and rating_loss(spread) < rating_loss({}) - 0.01  # surer or less sure, as serves valid
+
 
 def test_each_fold_reads_the_content_of_items_and_the_company_that_others_see(toy_corpus, toy_vocabulary):
     content = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
