@@ -34,9 +34,10 @@ NEIGHBOURS = {
 # Imports that do not stand at the top of their module.
 LATE_IMPORTS = {
     ("llmrec", "__getattr__"): "Recommender needs torch; `import llmrec` and its version do not",
-    ("llmrec.baselines.cornac_models", "SASRec._learn"): "an optional library that brings torch along, for those who fit this model",
     ("llmrec.baselines.peter", "PETER._fit"): "torch, for those who fit this model",
     ("llmrec.baselines.peter", "PETER._answer"): "torch, for those who fitted this model",
+    ("llmrec.baselines.sasrec", "SASRec._learn"): "torch, for those who fit this model",
+    ("llmrec.baselines.sasrec", "SASRec.score"): "torch, for those who fitted this model",
     ("llmrec.content", "_components"): "scikit-learn, for who fits content; who answers only reads it",
     ("llmrec.model", "LanguageModel.add_adapter"): "PEFT takes longer to import than a small model to answer: for training alone",
     ("llmrec.parquet", "batches"): "pyarrow, for Parquet files of others alone",

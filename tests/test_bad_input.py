@@ -5,6 +5,7 @@
         options  of prepare, beside the files    says     words that stand on stderr          silent   words that stand nowhere in it
         kept, merged, quarantined (by reason)    users, items, titles, scale    of the corpus
         make     a function of MAKERS that writes what is too large or too odd to be kept as a file
+        untitled    items without a title
         plain    titles become text and nothing else in a prompt             same_as   a log that gives the same corpus to the byte
         file     the log's name, where it is not log.*                       prompt    titles as prompts show them
 
@@ -89,6 +90,8 @@ def test_bad_input(path, tmp_path, capsys, toy_vocabulary):
     titles = dict(zip(corpus.catalog.item_ids, corpus.catalog.titles, strict=True))
     assert {item: titles[item] for item in expect.get("titles", {})} == expect.get("titles", {})
     assert {item: printable(titles[item]) for item in expect.get("prompt", {})} == expect.get("prompt", {})
+    if "untitled" in expect:
+        assert report["untitled_items"] == expect["untitled"]
     if "scale" in expect:
         assert list(corpus.rating_scale) == expect["scale"]
     if expect.get("plain"):

@@ -1,6 +1,9 @@
-"""Broken copies of the product: each is noticed by the test that stands for what was broken. A test that cannot fail shows nothing."""
+"""Broken copies of the product: each is noticed by every test that is named with it, and every test of reliability is named with one. A test that cannot fail shows nothing."""
 
+import ast
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +14,41 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 MUTANTS = yaml.safe_load((Path(__file__).parent / "mutants" / "mutants.yaml").read_text(encoding="utf-8"))
+COPIED = ("llmrec", "train", "eval", "prompts", "tests", "benchmarks", "pyproject.toml", "README.md", "constraints.txt", "requirements.lock")
+CASE_BY_CASE = ("test_bad_input", "test_an_evil_folder_is_refused_and_runs_nothing")
+"""Tests whose cases are tests of their own: each needs a broken copy. Of any other, one case that fails is enough."""
+ABOUT_TESTS = {
+    "test_every_case_says_what_it_is_and_has_its_number", "test_the_bombs_are_live", "test_the_folder_the_others_are_made_of_is_a_model", "test_there_are_twelve_kinds", "test_a_planted_file_is_found",
+    "test_every_check_is_planted", "test_every_check_is_planted_here_or_among_the_twelve", "test_every_check_has_a_planted_leak",
+    "test_a_mutant_stands_for_what_is_there", "test_every_test_has_a_mutant", "test_a_mutant_is_caught",
+}
+"""What is tested here is no part of the product."""
+
+
+def unit(test: str) -> str:
+    """What has to fail: a test, whatever its cases, or a case."""
+    name = test.split("::")[-1].strip()
+    return name if name.startswith(CASE_BY_CASE) else name.split("[")[0]
+
+
+def units(path: Path) -> list[str]:
+    """The units of a file, read from its text."""
+    names = [node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    if path.name == "test_bad_input.py":
+        names = [name for name in names if name != "test_bad_input"] + [f"test_bad_input[{case.parent.name}]" for case in path.with_name("bad").glob("*/expect.json")]
+    if path.name == "test_evil_files.py":
+        evil, = CASE_BY_CASE[1:]
+        cases = re.search(r"^EVIL = \[(.*?)\]", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)[1]
+        names = [name for name in names if name != evil] + [f"{evil}[{case}]" for case in re.findall(r"\w+", cases)]
+    return names
+
+
+def selects(test: str, path: Path, name: str) -> bool:
+    """Whether a mutant's `test` names this one. Its -k is words joined by `and` and `or`; those that name a case of a test alone stand beside one that names the test."""
+    *_, places, words = ("", *test.split(" -k ", 1)) if " -k " in test else ("", test, "")
+    if not any(ROOT / place in (path, *path.parents) for place in places.split()):
+        return False
+    return not words or any(word.strip() in name for choice in words.strip("'\"").split(" or ") for word in choice.split(" and "))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant["name"].replace(" ", "-"))
@@ -18,16 +56,25 @@ def test_a_mutant_stands_for_what_is_there(mutant):
     assert (ROOT / mutant["file"]).read_text(encoding="utf-8").count(mutant["find"]) == 1, "the code has moved on: mend the mutant"
 
 
+def test_every_test_has_a_mutant():
+    told = re.search(r"^RELIABILITY := .*?,((?:.|\\\n)*?)\)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    places = [ROOT / "tests" / name for name in told.replace("\\", " ").split()]
+    paths = [path for place in places for path in (sorted(place.glob("test_*.py")) if place.is_dir() else [place])]
+    assert len(paths) > 20
+    missing = [f"{path.name}::{name}" for path in paths for name in units(path) if name not in ABOUT_TESTS and not any(selects(mutant["test"], path, name) for mutant in MUTANTS)]
+    assert not missing, f"no broken copy shows that these can fail: {', '.join(missing)}"
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant["name"].replace(" ", "-"))
 def test_a_mutant_is_caught(mutant, tmp_path):
-    for name in ("llmrec", "train", "eval", "prompts", "tests", "benchmarks"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, tmp_path / name)
+    for name in COPIED:
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name, **({"ignore": shutil.ignore_patterns("__pycache__")} if (ROOT / name).is_dir() else {}))
     path = tmp_path / mutant["file"]
     path.write_text(path.read_text(encoding="utf-8").replace(mutant["find"], mutant["replace"]), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant["test"].split(" ")]
+    command = [sys.executable, "-m", "pytest", "-q", "-rfEp", "--tb=line", "-p", "no:cacheprovider", *shlex.split(mutant["test"])]
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("LLMREC_")}  # once is enough to notice
     done = subprocess.run(command, cwd=tmp_path, env={**surroundings, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1 and " failed" in done.stdout, f"not noticed (exit {done.returncode}): {done.stdout[-800:]}{done.stderr[-400:]}"
+    ended = [(line.split(" ", 1)[0], unit(line.split(" - ")[0])) for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR ", "PASSED "))]
+    failed, passed = ({name for how, name in ended if (how == "PASSED") == good} for good in (False, True))
+    assert done.returncode == 1 and failed and not passed - failed, f"not noticed (exit {done.returncode}) by {', '.join(sorted(passed - failed))}: {done.stdout[-800:]}{done.stderr[-400:]}"

@@ -9,21 +9,25 @@ from llmrec.vocabulary import printable
 STRINGS = 100_000
 
 
+def special(vocabulary):
+    """What the tokenizer itself holds to be control tokens, whatever the vocabulary says."""
+    return {vocabulary.tokenizer.token_to_id(token) for token in ("<s>", "</s>", "<unk>")} - {None}
+
+
 @pytest.mark.parametrize("text", ["<s>", "</s>", "a</s>b", "<unk>", "<|endoftext|>", "<item_3>", "</s></s> <s>\n", "<pad>"])
 def test_text_that_spells_a_control_token_stays_text(toy_vocabulary, text):
     ids = toy_vocabulary.quote(text)
-    special = {toy_vocabulary.tokenizer.token_to_id(token) for token in ("<s>", "</s>", "<unk>")} - {None}
-    assert {toy_vocabulary.start, toy_vocabulary.end} <= special <= toy_vocabulary.control and not set(ids) & special
+    assert {toy_vocabulary.start, toy_vocabulary.end} <= special(toy_vocabulary) <= toy_vocabulary.control and not set(ids) & special(toy_vocabulary)
     assert max(ids) < toy_vocabulary.size  # nor an item's code
 
 
 def test_fuzzed_text_never_becomes_a_control_token(toy_vocabulary, counted):
     rng = random.Random(0)
     pieces = ["<s>", "</s>", "<unk>", "<0x0A>", "▁", "<", ">", "/", "s", "\u2028", "\x00", "é", "夏", "😀", "<item_1>", "\ud800", " "]
-    bad = 0
+    bad, control = 0, special(toy_vocabulary)
     for _ in range(STRINGS):
         ids = toy_vocabulary.quote("".join(rng.choices(pieces, k=rng.randrange(1, 12))))
-        bad += bool(set(ids) & toy_vocabulary.control) or max(ids, default=0) >= toy_vocabulary.size
+        bad += bool(set(ids) & control) or max(ids, default=0) >= toy_vocabulary.size
     counted("Fuzzed strings that became a control token or an item's code", bad, STRINGS)
     assert not bad
 

@@ -6,7 +6,6 @@ Separate from evaluation, which takes anything with `predict`; every table of re
 from llmrec.baselines.baseline import Baseline
 from llmrec.baselines.biases import UserItemBias
 from llmrec.baselines.binary_models import ClickMean, GradientBoosting, LogisticRegression
-from llmrec.baselines.cornac_models import SASRec
 from llmrec.baselines.ease import EASE
 from llmrec.baselines.factorization import SVD, SVDpp
 from llmrec.baselines.markov import MarkovChain
@@ -14,6 +13,7 @@ from llmrec.baselines.neighbours import ItemKNN, SequentialKNN
 from llmrec.baselines.peter import PETER
 from llmrec.baselines.popularity import MostPopular, Random
 from llmrec.baselines.rating_knn import RatingKNN
+from llmrec.baselines.sasrec import SASRec
 from llmrec.baselines.search import BM25, BM25Popular
 from llmrec.baselines.texts import LeadSentence, MostCommonSummary, NearestReview, NearestSummaries, Template
 

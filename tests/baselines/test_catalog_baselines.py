@@ -17,7 +17,7 @@ from llmrec.interactions import Event
 from llmrec.predictions import HeldOut, Request
 
 SIDE = 10
-CATALOG_MODELS = [name for name, model in BASELINES.items() if issubclass(model, CatalogModel) and name != "sasrec"]
+CATALOG_MODELS = [name for name, model in BASELINES.items() if issubclass(model, CatalogModel)]
 KNOWING = ["item_knn", "sequential_knn", "ease", "markov_chain"]
 
 
@@ -258,13 +258,15 @@ def test_settings_are_chosen_on_valid(build):
 
 
 def test_sasrec_learns_the_checkerboard(checkerboard):
-    pytest.importorskip("cornac", reason="the extra llmrec[baselines] is not installed")
-    model = BASELINES["sasrec"](num_epochs=60, device="cpu").fit(checkerboard)
-    answers = model.predict([ask(user) for user in range(SIDE)])
+    answers = BASELINES["sasrec"](num_epochs=60).fit(checkerboard).predict([ask(user) for user in range(SIDE)])
     assert sum(answer.item_ids[0] == f"i{user}" for user, answer in enumerate(answers)) >= SIDE - 1
 
 
-def test_sasrec_without_cornac_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("llmrec.baselines.cornac_models.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'llmrec\[baselines\]'"):
-        BASELINES["sasrec"]()
+def test_sasrec_keeps_the_epoch_and_the_settings_that_valid_likes_best(build, monkeypatch):
+    rows = [{"user_id": f"u{user}", "item_id": f"i{(user + step * step) % SIDE}", "part": "valid" if step == 5 else "train"} for user in range(SIDE) for step in range(6)]
+    timelines, model, seen = build(rows), BASELINES["sasrec"](num_epochs=12, patience=3), []
+    measured = model.mean_ndcg
+    monkeypatch.setattr(model, "mean_ndcg", lambda questions: seen.append(measured(questions)) or seen[-1])
+    model.fit(timelines)
+    assert set(model.settings) == {"width", "dropout", "epochs"} and 1 <= model.settings["epochs"] <= 12
+    assert len(set(seen)) > 3 and measured(next_item_questions(timelines)) == max(seen)
