@@ -4,7 +4,7 @@ Separate from the model, which foretells by what it has understood, and from the
 
     p(item | history) = (1 - share) * p_model(item | prompt) + share * p_memory(item | history)
 
-The share of each task is fitted on valid. What is answered stays a distribution over the catalogue, so masks and scores mean what they meant.
+The share of each task is fitted on valid, for short histories and long ones apart: a model knows what follows from little, neighbours are many where much is known. What is answered stays a distribution over the catalogue, so masks and scores mean what they meant.
 Source of the mixture: Khandelwal et al., Generalization through Memorization: Nearest Neighbor Language Models, ICLR 2020, equation 2; here the neighbours are items.
 """
 
@@ -27,6 +27,8 @@ from llmrec.timelines import Timelines
 FORMAT = 3
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """What is tried on valid."""
+Steps = Sequence[tuple[int, float]]
+"""Shares by the events of a history: (from so many on, share), ascending from 0."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,15 @@ class Memory:
         similarity = sp.csr_array((arrays["values"], arrays["items"], arrays["starts"]), shape=(len(rows), len(rows)))
         similarity.check_format(full_check=True)  # a number beyond the catalogue would be read from elsewhere in memory
         return cls(similarity, about["own_vote"], about["decay"], rows)
+
+
+def share_at(steps: Steps, events: int) -> float:
+    """The share for a history of so many events.
+
+    >>> share_at([(0, 0.2), (5, 0.6)], 4), share_at([(0, 0.2), (5, 0.6)], 5)
+    (0.2, 0.6)
+    """
+    return [share for least, share in steps if least <= events][-1]
 
 
 def mixed(scores: np.ndarray, remembered: np.ndarray, share: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from llmrec.predictions import HeldOut, Prediction, Request
 from llmrec.recommender import Backing, Fitted, Recommender
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
-from train.calibrate import best_setting, calibrated
+from train.calibrate import LEAST, by_length, calibrated, gains
 
 ROWS = {"a": 0, "b": 1, "c": 2}
 
@@ -71,35 +71,48 @@ def test_a_folder_remembers_the_same(memory, tmp_path):
         Memory.load(tmp_path, ROWS)
 
 
-def test_the_smallest_of_the_best_shares_is_taken():
+def test_each_question_gains_by_the_place_of_its_answer():
     class Model:
         combiner = SimpleNamespace(fitted=Fitted())
 
         def predict(self, requests):
             places = {0.3: 1, 0.5: 0, 0.6: 0}
-            place = places.get(self.combiner.fitted.shares["next_item"], 2)
+            place = places.get(self.combiner.fitted.shares["next_item"][0][1], 2)
             return [Prediction(id=request.id, item_ids=["x"] * place + ["target"], scores=[0.0] * (place + 1)) for request in requests]
 
     exam = Exam("next_item", "items", (HeldOut(Request(id="q"), "target"),))
-    assert best_setting(Model(), exam, [Fitted(shares={"next_item": share}) for share in SHARES]).shares == {"next_item": 0.5} and Model.combiner.fitted == Fitted()
+    gained = gains(Model(), exam, [Fitted(shares={"next_item": [(0, share)]}) for share in SHARES])
+    assert gained[:, 0] == pytest.approx([1 / np.log2(2 + {0.3: 1, 0.5: 0, 0.6: 0}.get(share, 2)) for share in SHARES]) and Model.combiner.fitted == Fitted()
+    assert by_length(gained, np.array([7])) == [(0, 0.5)]  # the smallest of the best
 
 
+def test_long_histories_have_a_share_of_their_own():
+    """Questions with up to nine events are best answered with a share of .2, those with ten and more with one of .8."""
+    lengths = np.tile(np.arange(20), LEAST)
+    gained = np.array([np.where(lengths < 10, share == 0.2, share == 0.8) for share in SHARES], dtype=float)
+    assert by_length(gained, lengths) == [(0, 0.2), (10, 0.8)]
+    assert by_length(gained[:, : LEAST - 1], lengths[: LEAST - 1]) == [(0, 0.2)]  # too few to be cut
+    assert by_length(gained[:, lengths == 3], lengths[lengths == 3]) == [(0, 0.2)]  # all of one length
+
+
+@pytest.mark.parametrize("shares", [0.4, [[0, 0.4], [4, 0.7]]], ids=["one share", "by length"])
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
-def test_the_answers_are_the_mixture_of_model_and_memory(toy_parts, toy_corpus):
+def test_the_answers_are_the_mixture_of_model_and_memory(toy_parts, toy_corpus, shares):
     timelines = Timelines.of(toy_corpus)
     whole = Memory.of(timelines)
     plain = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates)
     held_out = TASKS["next_item"].held_out(timelines, "valid", 0)
-    asked = [replace(example.request, k=12, exclude_seen=False) for example in held_out]
-    alone, both = plain.predict(asked), Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing(memory=whole), card={"shares": {"next_item": 0.4}}).predict(asked)
+    asked = [replace(example.request, history=example.request.history[: 3 + number % 2], k=12, exclude_seen=False) for number, example in enumerate(held_out)]
+    alone, both = plain.predict(asked), Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing(memory=whole), card={"shares": {"next_item": shares}}).predict(asked)
     remembered = whole([request.history for request in asked])
-    for before, after, votes in zip(alone, both, remembered):
+    for request, before, after, votes in zip(asked, alone, both, remembered):
+        share = 0.7 if shares != 0.4 and len(request.history) >= 4 else 0.4
         chances = dict(zip(before.item_ids, np.exp(before.scores)))
-        mixture = {item_id: 0.6 * chance + 0.4 * votes[toy_corpus.catalog.rows[item_id]] for item_id, chance in chances.items()}
+        mixture = {item_id: (1 - share) * chance + share * votes[toy_corpus.catalog.rows[item_id]] for item_id, chance in chances.items()}
         assert dict(zip(after.item_ids, np.exp(after.scores))) == pytest.approx(mixture)
     # Other tasks, and a card without shares, are answered as ever.
     search = [Request(task="search", query="quiet", history=events("i1"), k=12)]
-    assert both and Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing(memory=whole), card={"shares": {"next_item": 0.4}}).predict(search)[0].scores == plain.predict(search)[0].scores
+    assert both and Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing(memory=whole), card={"shares": {"next_item": shares}}).predict(search)[0].scores == plain.predict(search)[0].scores
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
@@ -116,4 +129,5 @@ def test_where_only_the_memory_knows_it_gets_a_share(toy_parts, toy_corpus):
     timelines = Timelines.of(corpus)
     recommender = Recommender(toy_parts.model.eval(), toy_parts.composer, {name: toy_parts.templates[name] for name in ("next_item", "ranking")}, backing=Backing(memory=Memory.of(timelines)))
     found = calibrated(recommender, timelines, 0, limit=100)["shares"]
-    assert found["next_item"] > 0 and found.keys() == {"next_item", "ranking"} and recommender.combiner.fitted == Fitted()
+    [(_, share)] = found["next_item"]
+    assert share > 0 and found.keys() == {"next_item", "ranking"} and recommender.combiner.fitted == Fitted()

@@ -17,7 +17,7 @@ from llmrec.consensus import SHARES as SHARES_OF_PRECEDENTS
 from llmrec.exam import ASKED_AT_ONCE, Exam, whose
 from llmrec.interactions import VALID
 from llmrec.lexical import WEIGHTS
-from llmrec.memory import SHARES
+from llmrec.memory import SHARES, Steps
 from llmrec.metrics.text import overlap, words
 from llmrec.predictions import Prediction, Request
 from llmrec.recommender import Combiner, Fitted, Recommender
@@ -30,6 +30,8 @@ USERS_FOR_DRAFTS = 500
 """Users on whose valid questions a text is compared with the consensus of drafts."""
 USERS_FOR_SHARES = 2_000
 """Users on whose valid questions a share of the memory or a weight of words is fitted: each is asked ten times."""
+LENGTHS, LEAST = 4, 400
+"""Into how many groups by the length of their history questions are cut at most, and of how many questions at least, for a share of each."""
 
 
 def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False, consensus: bool = False) -> dict[str, dict[str, object]]:
@@ -45,11 +47,12 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
             worded = lexical and "query" in TASKS[name].required
             exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_SHARES)) if worded or backing.memory is not None else None
             if exam is not None and worded:
-                found["lexical"][name] = best_setting(recommender, exam, [Fitted(lexical={name: weight}) for weight in WEIGHTS]).lexical[name]
+                found["lexical"][name] = WEIGHTS[_best(gains(recommender, exam, [Fitted(lexical={name: weight}) for weight in WEIGHTS]))]
                 log.info("%s: the words of items have a weight of %.1f, fitted on %d valid answers", name, found["lexical"][name], len(exam.held_out))
             if exam is not None and backing.memory is not None:
-                found["shares"][name] = best_setting(recommender, exam, [Fitted(lexical=found["lexical"], shares={name: share}) for share in SHARES]).shares[name]
-                log.info("%s: the memory has a share of %.1f, fitted on %d valid answers", name, found["shares"][name], len(exam.held_out))
+                gained = gains(recommender, exam, [Fitted(lexical=found["lexical"], shares={name: [(0, share)]}) for share in SHARES])
+                found["shares"][name] = by_length(gained, np.array([len(example.request.history) for example in exam.held_out]))
+                log.info("%s: the memory has a share of %s, fitted on %d valid answers", name, ", ".join(f"{share:.1f} from {least} events on" for least, share in found["shares"][name]), len(exam.held_out))
             continue
         if family == "text":
             exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_DRAFTS)) if consensus else None
@@ -85,17 +88,34 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
     return found
 
 
-def best_setting(recommender: Recommender, exam: Exam, settings: Sequence[Fitted]) -> Fitted:
-    """Of `settings` those with the best ndcg@10 on these questions, seen items left out, the first of equals. The recommender has none of them afterwards."""
+def gains(recommender: Recommender, exam: Exam, settings: Sequence[Fitted]) -> np.ndarray:
+    """(settings, questions) float64: ndcg@10 of each question with each of the settings, seen items left out. The recommender has none of them afterwards."""
     requests = [replace(example.request, exclude_seen=not exam.candidates, k=10) for example in exam.held_out]
-    gains = []
-    for fitted in settings:
-        gained = 0.0
-        for prediction, example in zip(_answers(recommender, fitted, requests), exam.held_out):
+    gained = np.zeros((len(settings), len(requests)))
+    for row, fitted in zip(gained, settings):
+        for place, (prediction, example) in enumerate(zip(_answers(recommender, fitted, requests), exam.held_out)):
             if prediction.item_ids is not None and example.target in prediction.item_ids:
-                gained += 1 / np.log2(2 + list(prediction.item_ids).index(example.target))
-        gains.append(round(gained, 9))
-    return settings[gains.index(max(gains))]
+                row[place] = 1 / np.log2(2 + list(prediction.item_ids).index(example.target))
+    return gained
+
+
+def by_length(gained: np.ndarray, lengths: np.ndarray) -> Steps:
+    """The best of SHARES for each group of questions with histories of about one length, the groups about equally large. gained: (shares, questions).   lengths: (questions,) events."""
+    groups = max(1, min(LENGTHS, len(lengths) // LEAST))
+    edges = np.unique([0, *(np.quantile(lengths, np.arange(1, groups) / groups, method="higher") if groups > 1 else ())]).astype(int)
+    steps: list[tuple[int, float]] = []
+    for least, end in zip(edges.tolist(), [*edges[1:].tolist(), np.inf]):
+        own = (lengths >= least) & (lengths < end)
+        if own.any():
+            share = SHARES[_best(gained[:, own])]
+            if not steps or share != steps[-1][1]:
+                steps.append((least if steps else 0, share))
+    return steps
+
+
+def _best(gained: np.ndarray) -> int:
+    """The first of the settings with the highest mean."""
+    return int(gained.mean(axis=1).round(12).argmax())
 
 
 def best_share(recommender: Recommender, exam: Exam) -> float | None:

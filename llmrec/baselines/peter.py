@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from llmrec.baselines.baseline import Baseline
 from llmrec.baselines.histories import users_of_events
@@ -82,7 +83,7 @@ class PETER(Baseline):
         network, random = self._network, np.random.default_rng(self.seed)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
         best, kept, waited = float("inf"), None, 0
-        for epoch in range(self.num_epochs):
+        for epoch in tqdm(range(self.num_epochs), desc="peter", unit="epoch", disable=None, leave=False):
             network.train()
             for chosen in np.array_split(random.permutation(len(train.users)), -(-len(train.users) // BATCH)):
                 optimizer.zero_grad()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import numpy as np
+from tqdm import tqdm
 
 from llmrec.baselines.catalog_model import CatalogModel, next_item_questions
 from llmrec.baselines.histories import Histories, in_train, users_of_events
@@ -47,7 +48,7 @@ class SASRec(CatalogModel):
             for settings in GRID[: None if questions else 1]:
                 torch.manual_seed(self.seed)
                 network = _network(torch, items=len(self.catalog), max_length=self.max_length, **settings)
-                ndcg, epochs, state = self._train(torch, network, streams, questions)
+                ndcg, epochs, state = self._train(torch, network, streams, questions, f"sasrec {', '.join(f'{name} {value}' for name, value in settings.items())}")
                 if ndcg > best:
                     best, kept = ndcg, (network, state)
                     self.settings = {**settings, "epochs": epochs}
@@ -55,13 +56,13 @@ class SASRec(CatalogModel):
         self._network.load_state_dict(state)
         self._network.eval()
 
-    def _train(self, torch, network, streams: Sequence[np.ndarray], questions: Sequence[HeldOut]) -> tuple[float, int, dict]:
+    def _train(self, torch, network, streams: Sequence[np.ndarray], questions: Sequence[HeldOut], told: str) -> tuple[float, int, dict]:
         """ndcg@10 on the questions (0 without any), the epoch that has it, and its weights."""
         self._network, random = network, np.random.default_rng(self.seed)
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
         sizes = np.array([len(stream) - 1 for stream in streams], dtype=np.int64)
         best, found = -1.0, (0.0, 0, network.state_dict())
-        for epoch in range(1, self.num_epochs + 1):
+        for epoch in tqdm(range(1, self.num_epochs + 1), desc=told, unit="epoch", disable=None, leave=False):
             network.train()
             order = random.permutation(len(streams))
             number = np.cumsum(sizes[order]) // BATCH_EVENTS

@@ -81,6 +81,7 @@ def test_a_checkpoint_gives_back_all_of_a_run(run):
     assert all(torch.equal(saved[name], tensor) for name, tensor in weights.items()) and all(torch.equal(saved_best[name], tensor) for name, tensor in best.items())
     other = torch.optim.AdamW(run.model.parameters(), lr=0.1)
     restore_moments(other, run.names, moments)
+    assert other.state.keys() == run.names.keys()
     for parameter, values in other.state.items():
         assert all(torch.equal(values[key], tensor) for key, tensor in state[run.names[parameter]].items())
 

@@ -9,7 +9,7 @@ from llmrec.config import load_settings
 from llmrec.interactions import Corpus
 from llmrec.predictions import Request
 from llmrec.publishing import verify
-from llmrec.recommender import Recommender, save_recommender
+from llmrec.recommender import Fitted, Recommender, save_recommender
 from train.refit import main
 from train.setup import settings_yaml
 
@@ -39,7 +39,7 @@ def test_what_stands_behind_a_model_comes_and_goes_and_the_model_stays(run, tmp_
     before, after = Recommender.from_pretrained(run), Recommender.from_pretrained(new)
     backing, fitted = after.combiner.backing, after.combiner.fitted
     assert backing.memory is not None and backing.expectations is not None and backing.precedents.keys() == {task for task, share in fitted.consensus.items() if share}
-    assert fitted.shares == said["shares"] and fitted.shares.keys() >= {"next_item", "search"} and fitted.temperatures.get("click") != 9.0 and fitted.consensus == said["consensus"]
+    assert fitted.shares == Fitted.of(said).shares and fitted.shares.keys() >= {"next_item", "search"} and fitted.temperatures.get("click") != 9.0 and fitted.consensus == said["consensus"]
     assert before.combiner.backing.memory is None and before.combiner.fitted.temperatures == {"click": 9.0}
     after.combiner.fitted = before.combiner.fitted
     asked = Request(id="q", history=(), k=5)
