@@ -22,7 +22,7 @@ Record = Mapping[str, object]
 # Column by column, what a table of a family shows; report.json has the rest.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "items": ("ndcg@10", "recall@10", "hit@1", "mrr@10", "coverage@10", "popularity@10"),
-    "rating": ("rmse", "mae", "ece"),
+    "rating": ("rmse", "mae", "ece", "ece_expected"),
     "binary": ("auc", "uauc", "logloss", "ece", "ece_expected"),
     "text": ("rougeL", "bleu4", "rouge1", "rouge2", "distinct2", "feature_precision"),
 }

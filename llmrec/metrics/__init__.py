@@ -34,6 +34,7 @@ METRICS: dict[str, dict[str, Callable[..., Statistic]]] = {
         "rmse": rating.rmse,
         "mae": rating.mae,
         "ece": rating.ece,
+        "ece_expected": rating.ece_expected,
     },
     "binary": {
         "auc": binary.auc,

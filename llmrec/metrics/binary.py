@@ -66,14 +66,8 @@ def ece(answers: BinaryAnswers) -> Statistic:
 
 
 def ece_expected(answers: BinaryAnswers) -> Statistic:
-    """What `ece` would be, in the mean, if each probability were true: few questions leave gaps by chance alone, and no model can be asked for less.
-
-    A bin's gap is then normal around 0 with the variance of its answers, and its mean size that times the square root of 2 / pi.
-    """
-    variances = np.zeros((len(answers.probability), NUM_BINS + 1))
-    variances[np.arange(len(variances)), _bins(answers.probability)] = answers.probability * (1 - answers.probability)
-    variances[:, NUM_BINS] = 1
-    return Statistic(variances, _expected_gaps, resampled=False)
+    """What `ece` would be, in the mean, if each probability were true: see `expected_gaps`."""
+    return expected_gaps(answers.probability)
 
 
 def precision(answers: BinaryAnswers) -> Statistic:
@@ -102,6 +96,18 @@ def calibration_gaps(probability: np.ndarray, label: np.ndarray) -> Statistic:
     gaps[np.flatnonzero(counts), _bins(probability[counts])] = (label - probability)[counts]
     gaps[:, NUM_BINS] = counts
     return Statistic(gaps, _ece)
+
+
+def expected_gaps(probability: np.ndarray) -> Statistic:
+    """What `calibration_gaps` would be, in the mean, if each probability were true: few questions leave gaps by chance alone, and no model can be asked for less. Questions with a NaN do not count.
+
+    A bin's gap is then normal around 0 with the variance of its answers, and its mean size that times the square root of 2 / pi.
+    """
+    counts = ~np.isnan(probability)
+    variances = np.zeros((len(probability), NUM_BINS + 1))
+    variances[np.flatnonzero(counts), _bins(probability[counts])] = (probability * (1 - probability))[counts]
+    variances[:, NUM_BINS] = counts
+    return Statistic(variances, _expected_gaps, resampled=False)
 
 
 def calibration_curve(probability: np.ndarray, label: np.ndarray) -> list[CalibrationBin]:
@@ -135,7 +141,7 @@ def _ece(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _expected_gaps(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     sums = weights @ rows
-    return np.sqrt(2 / np.pi * sums[:, :-1]).sum(axis=1) / sums[:, -1]
+    return np.divide(np.sqrt(2 / np.pi * sums[:, :-1]).sum(axis=1), sums[:, -1], out=np.full(len(sums), np.nan), where=sums[:, -1] > 0)
 
 
 def _at_threshold(answers: BinaryAnswers, fraction: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Statistic:

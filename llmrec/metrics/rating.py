@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llmrec.metrics.binary import calibration_gaps
+from llmrec.metrics.binary import calibration_gaps, expected_gaps
 from llmrec.metrics.statistic import Statistic, mean_of
 
 
@@ -42,3 +42,8 @@ def ece(answers: RatingAnswers) -> Statistic:
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3.
     """
     return calibration_gaps(answers.confidence, (answers.most_probable == answers.actual).astype(np.float64))
+
+
+def ece_expected(answers: RatingAnswers) -> Statistic:
+    """What `ece` would be, in the mean, if each probability were true. NaN without distributions."""
+    return expected_gaps(answers.confidence)

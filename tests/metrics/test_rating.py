@@ -33,5 +33,12 @@ def test_certainty_of_the_most_probable_rating():
     assert float(rating.ece(answers([1, 1, 1, 1], [4, 5, 5, 5], [0.75] * 4, [4, 4, 4, 4]))) == 0.5
 
 
+def test_the_calibration_error_that_true_certainties_show():
+    random = np.random.default_rng(0)
+    certainty = random.uniform(0.3, 0.9, 600)
+    seen = np.mean([float(rating.ece(answers(np.ones(600), np.where(random.random(600) < certainty, 4, 5), certainty, np.full(600, 4)))) for _ in range(400)])
+    assert float(rating.ece_expected(answers(np.ones(600), np.full(600, 4), certainty, np.full(600, 4)))) == pytest.approx(seen, rel=0.05) and seen > 0.03
+
+
 def test_no_calibration_without_distributions():
-    assert np.isnan(float(rating.ece(answers([1, 2], [1, 2]))))
+    assert np.isnan(float(rating.ece(answers([1, 2], [1, 2])))) and np.isnan(float(rating.ece_expected(answers([1, 2], [1, 2]))))
