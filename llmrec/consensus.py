@@ -18,22 +18,30 @@ BETA = 1.6
 """How many times recall counts as much as precision in what two texts share: what is likely to be said is said in many ways, and a short text is safe with all of them."""
 SHARES = (0.0, 0.25, 0.5, 0.75)
 """Of the precedents among what answers are held against; what is tried on valid."""
+QUOTING = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
+"""How much more than another text with the same overlap one in the words of the question counts, for people sum up in words they have used; what is tried on valid."""
 
 
-def agreed(drafts: Sequence[str], precedents: Sequence[tuple[str, float]] = (), share: float = 0.0) -> str:
+def agreed(drafts: Sequence[str], precedents: Sequence[tuple[str, float]] = (), share: float = 0.0, quotes: Sequence[str] = (), quoting: float = 1.0) -> str:
     """The text with the largest expected overlap (F measure of the longest common subsequence of words) with what is likely to be said: with `share` the precedents, weighed as they are alike, else the drafts that are no candidates. The first of equals.
 
     drafts: one for each of TEMPERATURES, of which the first CANDIDATES may be the answer.   precedents: texts that may be the answer, too, with weights that sum to 1; one is not held against itself.   share: below 1.
+    quotes: texts of the question's own words that may be the answer, too, each `quoting` times as good as another with the same overlap.
     """
     share = share if precedents else 0.0
     candidates, drawn = [words(draft) for draft in drafts[:CANDIDATES]], [words(draft) for draft in drafts[CANDIDATES:]]
     told = [(words(text), weight) for text, weight in precedents] if share else []
-    by_drafts = [sum(_shared(own, other) for other in drawn) / len(drawn) for own in (*candidates, *(own for own, _ in told))]
-    by_precedents = [sum(weight * _shared(own, other) for other, weight in told) for own in candidates]
-    expected = [(1 - share) * drawn + share * old for drawn, old in zip(by_drafts, by_precedents)]
-    for (_, weight), drawn, old in zip(told, by_drafts[len(candidates) :], _by_others(told)):
-        expected.append(((1 - share) * drawn + share * old) / (1 - share * weight))
-    return (*drafts[:CANDIDATES], *(text for text, _ in precedents))[expected.index(max(expected))]
+
+    def by_drafts(own: list[str]) -> float:
+        return sum(_shared(own, other) for other in drawn) / len(drawn)
+
+    def by_all(own: list[str]) -> float:
+        return (1 - share) * by_drafts(own) + share * sum(weight * _shared(own, other) for other, weight in told)
+
+    expected = [by_all(own) for own in candidates]
+    expected += [((1 - share) * by_drafts(own) + share * old) / (1 - share * weight) for (own, weight), old in zip(told, _by_others(told))]
+    expected += [quoting * by_all(words(quote)) for quote in quotes]
+    return (*drafts[:CANDIDATES], *(text for text, _ in (precedents if told else ())), *quotes)[expected.index(max(expected))]
 
 
 def central(texts: Sequence[tuple[str, float]]) -> str:

@@ -197,6 +197,16 @@ def sentences(review: str) -> list[str]:
     return [sentence.strip() for sentence in found if sentence.strip()]
 
 
+def openings(text: str, longest: int = 10) -> list[str]:
+    """The first two, three, ... `longest` words of each sentence of a text that somebody wrote, each once: what may stand above it.
+
+    >>> openings("Great value! It stays in tune.", longest=3)
+    ['Great value!', 'It stays', 'It stays in']
+    """
+    split = [sentence.split() for sentence in sentences(clean(text))]
+    return list(dict.fromkeys(" ".join(words[:count]) for words in split for count in range(2, min(longest, len(words)) + 1)))
+
+
 def best_sentence(review: str, features: set[str]) -> str:
     """The sentence that names most of the features, the first of equals; the first sentence where none names any, "" for an empty review.
 

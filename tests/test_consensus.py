@@ -9,7 +9,7 @@ from llmrec.exam import Exam
 from llmrec.precedents import Precedents
 from llmrec.predictions import HeldOut, Prediction, Request
 from llmrec.recommender import Backing, Combiner, Fitted, Recommender
-from train.calibrate import best_share
+from train.calibrate import best_consensus
 
 
 def test_the_candidate_that_shares_most_with_what_is_drawn_is_taken():
@@ -32,6 +32,41 @@ def test_precedents_count_by_their_share_and_may_be_the_answer():
     assert agreed(drafts, precedents, 0.9) == "p q r"  # which says all of the next likeliest
     # One precedent has nobody but itself to agree with it.
     assert agreed(drafts, [("alone", 1.0)], 0.75) == "a b"
+
+
+def test_words_of_the_question_may_be_the_answer():
+    drafts = ["good cable", *["x"] * (CANDIDATES - 1), *["a good cable"] * (len(TEMPERATURES) - CANDIDATES)]
+    assert agreed(drafts, quotes=["A good cable", "it"]) == "A good cable"  # as good a candidate as a draft
+    assert agreed(drafts, quotes=["cable here"]) == "good cable" and agreed(drafts, quotes=["cable here"], quoting=3.0) == "cable here"
+    assert agreed(drafts, [("good good cable", 1.0)], 0.25, ["nothing"]) == "good cable"
+
+
+def test_a_question_is_quoted_where_that_serves_valid():
+    """The writer says of everything that it is so nice; people sum up in the first two words of their review, or do not."""
+    def combiner():
+        return Combiner(Backing(), Fitted(), catalog=None, vocabulary=None)
+
+    class Writer:
+        def __init__(self):
+            self.combiner = combiner()
+
+        def predict(self, requests):
+            drafts = ["nice", *["so nice"] * (CANDIDATES - 1), *["so it is"] * (len(TEMPERATURES) - CANDIDATES)]
+            return [Prediction(id=request.id, text=self.combiner.text(request, drafts if len(self.combiner.temperatures(request.task)) > 1 else drafts[:1])) for request in requests]
+
+    def exam(targets):
+        return Exam("review_summary", "text", tuple(HeldOut(Request(id=str(n), task="review_summary", review=f"So {word} strings. They last."), target) for n, (word, target) in enumerate(targets)))
+
+    quoted = exam([("bright", "So bright"), ("mellow", "So mellow")])
+    found = best_consensus(Writer(), quoted)
+    assert found.consensus == {"review_summary": 0.0} and found.quoting["review_summary"] > 1
+    fitted = combiner()
+    fitted.fitted = found
+    assert fitted.text(quoted.requests[0], ["nice", *["so nice"] * (CANDIDATES - 1), *["so it is"] * 16]) == "So bright"
+    assert best_consensus(Writer(), exam([("bright", "so nice"), ("mellow", "so nice")])).quoting == {}
+    # A card that says nothing of it quotes nobody.
+    fitted.fitted = Fitted.of({"consensus": {"review_summary": 0.0}})
+    assert fitted.text(quoted.requests[0], ["nice", *["so nice"] * (CANDIDATES - 1), *["so it is"] * 16]) == "so nice"
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
@@ -65,7 +100,10 @@ def test_drafts_are_compared_and_precedents_asked_where_that_serves_valid():
 
     known = Precedents.of([HeldOut(Request(item_id="i"), text) for text in ("long lasting cable", "long lasting cable", "lasting cable")])
     plain, told = Writer({}), Writer({"explanation": known})
-    assert best_share(plain, exam("good strings these")) == best_share(told, exam("good strings these")) == 0.0
-    assert best_share(told, exam("a long lasting cable")) > 0 and best_share(plain, exam("a long lasting cable")) is None
-    assert best_share(plain, exam("a nice one")) is None and best_share(told, exam("a nice one")) is None
+    def share(writer, target):
+        return best_consensus(writer, exam(target)).consensus.get("explanation")
+
+    assert share(plain, "good strings these") == share(told, "good strings these") == 0.0
+    assert share(told, "a long lasting cable") > 0 and share(plain, "a long lasting cable") is None
+    assert share(plain, "a nice one") is None and share(told, "a nice one") is None
     assert plain.combiner.fitted == Fitted() and type(told.combiner) is Combiner

@@ -13,6 +13,7 @@ import numpy as np
 
 from llmrec.answers import RATING
 from llmrec.calibration import blended, fit_blend, fit_spread, fit_temperature
+from llmrec.consensus import QUOTING
 from llmrec.consensus import SHARES as SHARES_OF_PRECEDENTS
 from llmrec.exam import ASKED_AT_ONCE, Exam, whose
 from llmrec.interactions import VALID
@@ -35,11 +36,11 @@ LENGTHS, LEAST = 4, 400
 
 
 def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False, consensus: bool = False) -> dict[str, dict[str, object]]:
-    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations; for ratings, and where there is no blend, the `temperatures`; for each item task the `shares` of the memory and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, for each text task that a `consensus` of drafts serves the share of precedents in it.
+    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations; for ratings, and where there is no blend, the `temperatures`; for each item task the `shares` of the memory and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, for each text task that a `consensus` of drafts serves the share of precedents in it, and where words of the question serve it the factor of `quoting` them.
 
     The temperature of ratings leaves their mean, by which they were trained and the step was chosen, as it is.
     """
-    found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}, "shares": {}, "lexical": {}, "consensus": {}}
+    found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}, "shares": {}, "lexical": {}, "consensus": {}, "quoting": {}}
     backing = recommender.combiner.backing
     for name in recommender.tasks:
         family = TASKS[name].family
@@ -56,9 +57,9 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
             continue
         if family == "text":
             exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_DRAFTS)) if consensus else None
-            share = best_share(recommender, exam) if exam is not None else None
-            if share is not None:
-                found["consensus"][name] = share
+            fitted = best_consensus(recommender, exam) if exam is not None else Fitted()
+            found["consensus"].update(fitted.consensus)
+            found["quoting"].update(fitted.quoting)
             continue
         exam = valid_exam(TASKS[name], timelines, seed, limit=limit)
         if exam is None:
@@ -118,20 +119,26 @@ def _best(gained: np.ndarray) -> int:
     return int(gained.mean(axis=1).round(12).argmax())
 
 
-def best_share(recommender: Recommender, exam: Exam) -> float | None:
-    """The share of precedents with which the consensus of drafts overlaps most with what was written, the first of equals; None where the most probable text overlaps as much. The recommender has no consensus afterwards."""
+def best_consensus(recommender: Recommender, exam: Exam) -> Fitted:
+    """With which share of precedents, and then with which factor of quoting the question, the consensus of drafts overlaps most with what was written, the first of equals; nothing where the most probable text overlaps as much. The recommender has no consensus afterwards."""
     shares = SHARES_OF_PRECEDENTS if recommender.combiner.backing.precedents.get(exam.task) is not None else SHARES_OF_PRECEDENTS[:1]
     before, recommender.combiner = recommender.combiner, _Listening(recommender.combiner)
     _answers(recommender, Fitted(consensus={exam.task: 0.0}), exam.requests)
     combiner, recommender.combiner = recommender.combiner, before
     truth = {example.request.id: words(example.target) for example in exam.held_out}
-    gained = []
-    for fitted in (Fitted(), *(Fitted(consensus={exam.task: share}) for share in shares)):
-        combiner.fitted = fitted
-        gained.append(sum(overlap(words(combiner.text(request, drafts)), truth[request.id]) for request, drafts in combiner.heard.values()) / len(exam.held_out))
-    log.info("%s: a mean overlap of %.2f by the most probable text, by the consensus of drafts and precedents %s, on %d valid answers", exam.task, gained[0], ", ".join(f"{mean:.2f} (share {share})" for mean, share in zip(gained[1:], shares)), len(exam.held_out))
-    best = gained.index(max(gained))
-    return shares[best - 1] if best else None
+
+    def best(settings: Sequence[Fitted], told: str) -> Fitted:
+        gained = []
+        for fitted in settings:
+            combiner.fitted = fitted
+            gained.append(sum(overlap(words(combiner.text(request, drafts)), truth[request.id]) for request, drafts in combiner.heard.values()) / len(exam.held_out))
+        log.info("%s: a mean overlap of %s with %s, on %d valid answers", exam.task, ", ".join(f"{mean:.2f}" for mean in gained), told, len(exam.held_out))
+        return settings[gained.index(max(gained))]
+
+    found = best([Fitted(), *(Fitted(consensus={exam.task: share}) for share in shares)], f"the most probable text, and with the consensus of drafts and a share of precedents of {', '.join(map(str, shares))}")
+    if not found.consensus or not any(request.review for request in exam.requests):
+        return found
+    return best([found, *(replace(found, quoting={exam.task: factor}) for factor in QUOTING)], f"this, and with quotes that count {', '.join(map(str, QUOTING))} times")
 
 
 class _Listening(Combiner):

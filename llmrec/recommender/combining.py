@@ -20,6 +20,7 @@ from llmrec.answers import RATING, AnswerSpace
 from llmrec.baselines.search import TextIndex
 from llmrec.calibration import blended, spread, tempered
 from llmrec.consensus import TEMPERATURES, agreed
+from llmrec.evidence import openings
 from llmrec.expectations import Expectations
 from llmrec.grounding import Claim, Grounding, Speller
 from llmrec.interactions import TRAIN, Catalog
@@ -79,13 +80,14 @@ class Backing:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was fitted on valid, by task: the temperatures of probabilities, the blends with expectations, the shares of the memory by the length of the history, the lexical weight of the words an item shares with a query, and, for tasks whose texts are chosen by consensus, the share of precedents in it."""
+    """What was fitted on valid, by task: the temperatures of probabilities, the blends with expectations, the shares of the memory by the length of the history, the lexical weight of the words an item shares with a query, and, for tasks whose texts are chosen by consensus, the share of precedents in it, and how much more the words of the question count there."""
 
     temperatures: Mapping[str, float] = field(default_factory=dict)
     blends: Mapping[str, Sequence[float]] = field(default_factory=dict)
     shares: Mapping[str, Steps] = field(default_factory=dict)
     lexical: Mapping[str, float] = field(default_factory=dict)
     consensus: Mapping[str, float] = field(default_factory=dict)
+    quoting: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, card: Mapping[str, object]) -> Fitted:
@@ -172,11 +174,11 @@ class Combiner:
         return None if forbidden is None else Claim(self._speller, forbidden)
 
     def text(self, request: Request, drafts: Sequence[str]) -> str:
-        """The answer among its drafts, one for each of the task's temperatures, and what was answered to like questions."""
+        """The answer among its drafts, one for each of the task's temperatures, what was answered to like questions, and the beginnings of what the review says."""
         if request.task not in self.fitted.consensus:
             return drafts[0]
-        share = self.fitted.consensus[request.task]
-        return agreed(drafts, self.precedents(request) if share else (), share)
+        share, quoting = self.fitted.consensus[request.task], self.fitted.quoting.get(request.task)
+        return agreed(drafts, self.precedents(request) if share else (), share, openings(request.review) if quoting and request.review else (), quoting or 1.0)
 
     def precedents(self, request: Request) -> list[tuple[str, float]]:
         """Those of a request that name nothing its answer must not name, with weights that sum to 1."""
