@@ -14,6 +14,7 @@ import gc
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import zlib
@@ -111,7 +112,7 @@ def _scan_items(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
 
 def _verify(path: Path) -> None:
     told = path.with_name(f"{path.name}.sha256")
-    if not (told.is_file() and path.is_file()):
+    if not (os.path.isfile(told) and path.is_file()):  # os.path's does not mind that the longer name may be too long
         return
     expected = (told.read_text(encoding="utf-8").split() or [""])[0].lower()
     with open(path, "rb") as file:
@@ -288,6 +289,8 @@ def _lines(path: Path) -> Iterator[str]:
             number, rest, unpacked = 1, b"", 0
             while block := stream.read(BLOCK_BYTES):
                 progress.update(raw.tell() - progress.n)
+                if raw.tell() > before.st_size:  # somebody writes as fast as we read: told below
+                    break
                 unpacked += len(block)
                 if unpacked > max(SMALL, MAX_EXPANSION * raw.tell()):
                     raise ValueError(f"{path} unpacks to more than {MAX_EXPANSION} times its size; unpack it yourself if that is right, and give the plain file")
@@ -309,6 +312,8 @@ def _lines(path: Path) -> Iterator[str]:
             raise ValueError(f"{path} changed while it was read; wait until nobody writes to it")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is damaged or cut short ({error}); fetch it again") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); mend its permissions or its disk, or copy it elsewhere") from None
 
 
 def _first_block(path: Path, block: bytes) -> bytes:
