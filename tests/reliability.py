@@ -61,6 +61,7 @@ class Record:
                 if kind == "counted":
                     name, bad, of = told
                     before = self.counted.get(name, (0, 0, ""))
+                    bad = max(bad, int(report.failed))  # what failed it need not be what it counted
                     self.counted[name] = (before[0] + bad, before[1] + of, report.nodeid.split("::")[0])
 
     def pytest_sessionfinish(self):
@@ -70,7 +71,9 @@ class Record:
             if mine:
                 found.append(row(name, mine.count(False), len(mine), prefix.split("::")[0]))
         path = self.folder / "reliability.json"
-        rows = {each["name"]: each for each in (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else [])} | {each["name"]: each for each in found}
+        failed = {nodeid.split("::")[0] for nodeid, passed in self.ended.items() if not passed}  # a test may have failed before it counted: what was said of its file before holds no more
+        before = [each for each in (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []) if each["command"].split()[-1] not in failed]
+        rows = {each["name"]: each for each in before} | {each["name"]: each for each in found}
         ordered = sorted(rows.values(), key=lambda each: (each["command"].split()[-1], each["name"]))
         path.write_text("[\n" + ",\n".join(json.dumps(each, ensure_ascii=False) for each in ordered) + "\n]\n", encoding="utf-8")
         (self.folder / "reliability.md").write_text(page(ordered), encoding="utf-8")

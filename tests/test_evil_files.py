@@ -23,7 +23,7 @@ from llmrec.predictions import HeldOut, Request
 from llmrec.publishing import publish
 from llmrec.recommender import save_recommender
 
-SECONDS, BYTES = 4, 500 << 20  # the plan asks for two seconds; a neighbour on the machine may take as much again
+SECONDS, BYTES = 2, 500 << 20
 
 
 class Bomb:
@@ -254,9 +254,9 @@ MISSING = {code_in_tokenizer: 2, an_adapter_in_a_pickle: 2, a_base_that_is_fetch
 def test_an_evil_folder_is_refused_and_runs_nothing(harm, folder, tmp_path, capsys):
     marker = tmp_path / "it-ran"
     harm(folder, marker)
-    before, begun = psutil.Process().memory_info().rss, time.monotonic()
+    before, begun = psutil.Process().memory_info().rss, time.process_time()  # whatever a neighbour on the machine takes
     code = generate.main([str(folder), "--task", "next_item", "--k", "3"])
-    took, grown = time.monotonic() - begun, psutil.Process().memory_info().rss - before
+    took, grown = time.process_time() - begun, psutil.Process().memory_info().rss - before
     said = capsys.readouterr()
     assert not marker.exists()
     assert code == MISSING.get(harm, 4) and said.out == "" and said.err.startswith("error: ") and "Traceback" not in said.err, f"exit {code}: {said.err[-400:]}{said.out[:100]}"

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from llmrec import prepare
 from llmrec.assets import folder_of
 from llmrec.recommender import load_task_templates
 from llmrec.tasks import TASKS
@@ -54,7 +55,16 @@ def test_nobodys_id_stands_in_a_prompt(named, parts_of, scheme):
 
 
 @pytest.mark.slow
+def test_a_refusal_says_nothing_of_the_data(named, tmp_path, capsys):
+    named.interactions.frame.select("user_id", "item_id", "review", rating=pl.lit(SAID)).write_csv(tmp_path / "log.csv")
+    assert prepare.main(["table", "--interactions", str(tmp_path / "log.csv"), "--out", str(tmp_path / "corpus")]) == 3
+    said = capsys.readouterr().err
+    assert "The first is row 1." in said and WHO not in said and SAID not in said
+
+
 def test_a_full_run_says_nothing_of_the_data_and_talks_to_nobody(named, tmp_path):
+    if not ALONE:
+        pytest.skip("this machine lets nobody have a network of its own")
     log = named.interactions.frame.select("user_id", "item_id", pl.col("timestamp").cast(pl.Int64), "rating", "review")
     log.write_csv(tmp_path / "log.csv")
     titles = [f"{title} {SAID}" for title in named.catalog.titles]

@@ -43,7 +43,7 @@ class Reading:
         if lead:
             _causal(model, tokens[:1, :lead], cache)
             cache.batch_repeat_interleave(size)
-        return cls(model, _finite(_causal(model, tokens[:, lead:], cache)[:, -1]), cache, length)
+        return cls(model, finite(_causal(model, tokens[:, lead:], cache)[:, -1]), cache, length)
 
     @classmethod
     def fans(cls, model: LanguageModel, trunks: Sequence[Sequence[int]], tails: Sequence[Sequence[Sequence[int]]], *, lead: int = 0, room: int = 0) -> Reading:
@@ -73,7 +73,7 @@ class Reading:
         sees = sees_CK if sees_CK.dim() == 3 else sees_CK.expand(size, *sees_CK.shape)
         prompt = torch.ones(size, count, self.prompt_tokens, dtype=torch.bool, device=tokens_BC.device)
         positions = (self.prompt_tokens + depth_C).expand(size, count)
-        return _finite(self.model.hidden(tokens_BC, positions, torch.cat([prompt, sees], dim=2), cache=self.cache))
+        return finite(self.model.hidden(tokens_BC, positions, torch.cat([prompt, sees], dim=2), cache=self.cache))
 
     def rewind(self) -> None:
         """Forgets what was grown; the prompts stay read."""
@@ -91,7 +91,8 @@ def _causal(model: LanguageModel, tokens: Tensor, cache: DynamicCache) -> Tensor
     return model.hidden(tokens, positions.expand(size, length), sees.expand(size, length, before + length), cache=cache)
 
 
-def _finite(hidden: Tensor) -> Tensor:
-    if not bool(torch.isfinite(hidden).all()):
+def finite(values: Tensor) -> Tensor:
+    """The values, all of them finite; FloatingPointError where one is not."""
+    if not bool(torch.isfinite(values).all()):
         raise FloatingPointError("the model gave a value that is not finite; its weights are damaged or overflow in this precision")
-    return hidden
+    return values

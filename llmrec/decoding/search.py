@@ -14,7 +14,7 @@ from torch import Tensor
 
 from llmrec.answers import Trie
 from llmrec.decoding.allowed import Allowed, Living
-from llmrec.decoding.reading import Reading
+from llmrec.decoding.reading import Reading, finite
 from llmrec.model import LanguageModel, SpaceTensors
 
 CHUNK = 512
@@ -31,7 +31,7 @@ def beam(reading: Reading, trie: Trie, space: str, *, width: int, allowed: Allow
     tensors = model.spaces[space]
     living = None if allowed is None else allowed.living(trie, tensors)
     rows = model.rows()
-    scores, first = model.child_log_probs(model.space_logits(reading.last, tensors, rows), torch.zeros_like(reading.last[:, 0], dtype=torch.long), tensors)
+    scores, first = model.child_log_probs(_logits(model, reading.last, tensors, rows), torch.zeros_like(reading.last[:, 0], dtype=torch.long), tensors)
     scores, nodes, _ = _survivors(scores.double(), _children(first, scores, tensors), living, width)
     ancestors: Tensor | None = None  # (B, K, grown): which grown tokens each beam sees
     for depth in range(trie.depth - 1):
@@ -45,7 +45,7 @@ def beam(reading: Reading, trie: Trie, space: str, *, width: int, allowed: Allow
         itself = torch.eye(read, dtype=torch.bool, device=model.device).expand(len(nodes), read, read)
         sees = itself if ancestors is None else torch.cat([ancestors.gather(1, place[..., None].expand(-1, -1, ancestors.shape[2])), itself], dim=2)
         hidden = reading.grow(tensors.tokens[tensors.column[asked]], torch.full((read,), depth, device=model.device), sees)
-        gain, first = model.child_log_probs(model.space_logits(hidden.flatten(0, 1), tensors, rows), asked.flatten(), tensors)
+        gain, first = model.child_log_probs(_logits(model, hidden.flatten(0, 1), tensors, rows), asked.flatten(), tensors)
         fan, children = gain.shape[1], _children(first, gain, tensors)
         gain = scores.gather(1, place)[..., None] + gain.view(len(nodes), read, fan)
         gain = gain.masked_fill(~alive[..., None], -torch.inf).flatten(1)
@@ -69,7 +69,7 @@ def exact(reading: Reading, trie: Trie, space: str, *, allowed: Allowed | None =
     size, rows = len(reading.last), model.rows()
     may = None if allowed is None else allowed.dense(len(trie.order))
     total = torch.zeros(size, trie.num_nodes, dtype=torch.float64, device=model.device)
-    _put(total, model, model.space_logits(reading.last, tensors, rows), np.zeros(1, dtype=np.int64), tensors)
+    _put(total, model, _logits(model, reading.last, tensors, rows), np.zeros(1, dtype=np.int64), tensors)
     live = np.ones(trie.num_nodes, dtype=bool) if may is None else trie.alive(may.any(axis=0))
     wide = np.flatnonzero(live & (np.diff(trie.first) > 1))[1:]
     # Nodes in the order of a depth-first walk: a chunk then holds subtrees whole, and few ancestors are read twice.
@@ -78,7 +78,7 @@ def exact(reading: Reading, trie: Trie, space: str, *, allowed: Allowed | None =
         chunk = wide[start : start + CHUNK]
         nodes = _with_ancestors(trie, chunk)
         hidden = _read(reading, trie, np.broadcast_to(nodes, (size, len(nodes))))[:, torch.as_tensor(np.searchsorted(nodes, chunk), device=model.device)]
-        _put(total, model, model.space_logits(hidden.flatten(0, 1), tensors, rows), chunk, tensors)
+        _put(total, model, _logits(model, hidden.flatten(0, 1), tensors, rows), chunk, tensors)
         reading.rewind()
     parent = torch.as_tensor(trie.parent, dtype=torch.long, device=model.device)
     for start, stop in zip(trie.levels[1:], trie.levels[2:]):  # what stands at a node is so far the step into it alone
@@ -102,10 +102,10 @@ def score(reading: Reading, trie: Trie, space: str, answers: np.ndarray, *, room
     tree = np.zeros((len(answers), max(room, *map(len, nodes))), dtype=np.int64)
     for row, own in enumerate(nodes):
         tree[row, : len(own)] = own
-    logits = model.space_logits(reading.last, tensors, rows)[:, None]
+    logits = _logits(model, reading.last, tensors, rows)[:, None]
     if tree.shape[1]:
         hidden = _read(reading, trie, tree)
-        logits = torch.cat([logits, model.space_logits(hidden.flatten(0, 1), tensors, rows).view(*tree.shape, -1)], dim=1)
+        logits = torch.cat([logits, _logits(model, hidden.flatten(0, 1), tensors, rows).view(*tree.shape, -1)], dim=1)
         reading.rewind()
     scores = np.where(answers >= 0, 0.0, -np.inf)
     known = np.concatenate([np.zeros((len(answers), 1), dtype=np.int64), tree], axis=1)
@@ -135,6 +135,11 @@ def _steps(trie: Trie, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 def _passed(trie: Trie, above: np.ndarray, choice: np.ndarray) -> np.ndarray:
     """The nodes of one prompt at which there is something to choose, and their ancestors."""
     return _with_ancestors(trie, np.unique(above[choice & (above > 0)]))
+
+
+def _logits(model: LanguageModel, hidden: Tensor, tensors: SpaceTensors, rows: Tensor) -> Tensor:
+    """Logits (S, columns) of the space behind hidden states (S, H); FloatingPointError where one is not finite: sorted among others a NaN would be the best of them."""
+    return finite(model.space_logits(hidden, tensors, rows))
 
 
 def _children(first: Tensor, log_probs: Tensor, tensors: SpaceTensors) -> Tensor:

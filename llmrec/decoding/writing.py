@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from llmrec.decoding.reading import Reading
+from llmrec.decoding.reading import Reading, finite
 
 
 class Guard(Protocol):
@@ -45,7 +45,7 @@ def write(
     done = torch.zeros(size, drafts, dtype=torch.bool, device=device)
     hidden, written = reading.last[:, None].expand(-1, drafts, -1), []
     for step in range(max_tokens):
-        logits = model.text_logits(hidden.flatten(0, 1)).view(size, drafts, -1)
+        logits = finite(model.text_logits(hidden.flatten(0, 1))).view(size, drafts, -1)
         logits.masked_fill_(never, -torch.inf)
         places = [(row, draft, token) for row, draft, guard in guarded for token in guard.banned]
         if places:

@@ -252,5 +252,5 @@ def _refuse_too_many(name: str, rows_read: int, reasons: Mapping[str, int], line
     needed = -(-bad * 1000 // rows_read) / 1000
     raise ValueError(
         f"{name}: {bad} of {rows_read} rows cannot be used, more than the allowed fraction {settings.max_bad_fraction:g}: {told}{unit}. "
-        f"The first: {lines[0][:300]}. Mend the data, or quarantine these rows with --max-bad {needed:g}"
+        f"The first is row {json.loads(lines[0])['row']}. Mend the data, or quarantine these rows with --max-bad {needed:g}: rejects.jsonl then holds them"  # no id or text of the data: this may reach a log
     )

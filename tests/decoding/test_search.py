@@ -109,12 +109,15 @@ def test_fewer_allowed_answers_than_beams_gives_those_and_no_filler(model):
         assert (found[row][2:] == -1).all() and np.isneginf(scores[row][2:]).all()
 
 
-def test_weights_that_are_not_finite_are_an_error(model):
+@pytest.mark.parametrize("search", [lambda reading, trie: beam(reading, trie, "items", width=3), lambda reading, trie: exact(reading, trie, "items"), lambda reading, trie: score(reading, trie, "items", np.zeros((len(PROMPTS), 1), dtype=np.int64))], ids=["beam", "exact", "score"])
+@pytest.mark.parametrize("where", ["hidden states", "logits"])
+def test_weights_that_are_not_finite_are_an_error(model, where, search):
     trie = space_of(model, "atomic")
+    reading = Reading.of(model, PROMPTS)
     with torch.no_grad():
-        model.lm.model.norm.weight[0] = float("nan")
-    with pytest.raises(FloatingPointError):
-        beam(Reading.of(model, PROMPTS), trie, "items", width=3)
+        (model.lm.model.norm.weight if where == "hidden states" else model.learned)[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="not finite"):
+        search(Reading.of(model, PROMPTS) if where == "hidden states" else reading, trie)
 
 
 @pytest.mark.parametrize("kind", ["atomic", "deep", "ragged"])

@@ -55,7 +55,7 @@ def test_a_bad_row_is_quarantined_with_its_reason(tmp_path, bad, reason):
 
 def test_too_many_bad_rows_are_refused_with_what_to_do(tmp_path):
     rows = [event(user_id=str(n)) for n in range(9)] + [event(rating="x")]
-    with pytest.raises(ValueError, match=r"1 of 10 rows cannot be used.*1 bad_rating.*\"row\": 10.*--max-bad 0.1$"):
+    with pytest.raises(ValueError, match=r"1 of 10 rows cannot be used.*1 bad_rating.*The first is row 10\. .*--max-bad 0.1: rejects"):
         cleaned(tmp_path, rows, settings=IngestSettings())
     assert cleaned(tmp_path, rows, settings=IngestSettings(max_bad_fraction=0.1)).report["quarantined"] == 1
 

@@ -172,7 +172,7 @@ def test_a_scheduler_that_ends_the_launcher_finds_a_checkpoint_and_no_orphan(cor
             assert process.poll() is None, (tmp_path / "talk").read_text()[-3000:]
             process.send_signal(signal.SIGTERM)
             asked = time.monotonic()
-            while descendants(str(output)) and time.monotonic() - asked < 25:
+            while descendants(str(output)) and time.monotonic() - asked < 20:
                 time.sleep(0.1)
             left = descendants(str(output))
             process.wait(30)
