@@ -4,7 +4,7 @@ Separate from the model, which foretells by what it has understood, and from the
 
     p(item | history) = (1 - share) * p_model(item | prompt) + share * p_memory(item | history)
 
-The share of each task is fitted on valid, for short histories and long ones apart: a model knows what follows from little, neighbours are many where much is known. What is answered stays a distribution over the catalogue, so masks and scores mean what they meant.
+The share of each task is fitted on valid, where that is large for short histories and long ones apart: a model knows what follows from little, neighbours are many where much is known. What is answered stays a distribution over the catalogue, so masks and scores mean what they meant.
 Source of the mixture: Khandelwal et al., Generalization through Memorization: Nearest Neighbor Language Models, ICLR 2020, equation 2; here the neighbours are items.
 """
 

@@ -54,7 +54,6 @@ def test_nobodys_id_stands_in_a_prompt(named, parts_of, scheme):
     assert composed > 1000
 
 
-@pytest.mark.slow
 def test_a_refusal_says_nothing_of_the_data(named, tmp_path, capsys):
     named.interactions.frame.select("user_id", "item_id", "review", rating=pl.lit(SAID)).write_csv(tmp_path / "log.csv")
     assert prepare.main(["table", "--interactions", str(tmp_path / "log.csv"), "--out", str(tmp_path / "corpus")]) == 3
@@ -62,6 +61,7 @@ def test_a_refusal_says_nothing_of_the_data(named, tmp_path, capsys):
     assert "The first is row 1." in said and WHO not in said and SAID not in said
 
 
+@pytest.mark.slow
 def test_a_full_run_says_nothing_of_the_data_and_talks_to_nobody(named, tmp_path):
     if not ALONE:
         pytest.skip("this machine lets nobody have a network of its own")

@@ -1,7 +1,7 @@
 """SASRec: causal self-attention over the history, the specialist that a language model's next item is measured by.
 
-Separate from the models that count (`markov`, `neighbours`, `ease`): this one is trained. Written here because the libraries encode every prefix of every history anew, hours on a CPU core where one pass over
-all prefixes at once takes minutes.
+Separate from the models that count (`markov`, `neighbours`, `ease`): this one is trained. Written here because libraries encode every prefix of every history anew, where causal attention reads
+all prefixes of a history in one pass.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class SASRec(CatalogModel):
 
 
 def _padded(torch, streams: Sequence[np.ndarray]) -> tuple:
-    """Items (B, T + 1), the first item again behind the end, and lengths (B,), T + 1 at most."""
+    """Items (B, T + 1), 0 behind the end of each, and lengths (B,), T + 1 at most."""
     lengths = np.array([len(stream) for stream in streams])
     items = np.zeros((len(streams), lengths.max()), dtype=np.int64)
     for row, stream in enumerate(streams):
