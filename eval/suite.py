@@ -190,14 +190,14 @@ class _Fitted:
                 kind = self.classes[name]
                 asked = {"valid": self._valid(kind)} if "valid" in inspect.signature(kind.fit).parameters else {}
                 baseline = kind().fit(self.timelines, seed=self.seed, **asked)
-                _say(f"baseline {name}: fitted in {time.monotonic() - start:.1f} s{f', {baseline.settings}' if asked else ''}")
+                settings = getattr(baseline, "settings", None)
+                _say(f"baseline {name}: fitted in {time.monotonic() - start:.1f} s{f', {settings}' if settings else ''}")
             except (ImportError, ValueError) as error:
                 # Its extra is not installed, or train lacks what it learns from: the others are still worth measuring.
                 baseline = None
                 _say(f"baseline {name}: left out. {error}")
             self.fitted[name] = baseline
         return self.fitted[name]
-
 
     def _valid(self, kind: type[Baseline]) -> list[HeldOut]:
         """The valid questions of a baseline's tasks, of at most TUNED_ON users."""
