@@ -1,10 +1,10 @@
-"""Memory: which items stood beside those of a history and right after them, mixed into the answers of the language model.
+"""Memory: which items stood beside those of a history and right after them, and whose texts are like theirs, mixed into the answers of the language model.
 
 Separate from the model, which foretells by what it has understood, and from the baseline that finds the neighbours: a small model forgets the pairs it met once, a table does not.
 
     p(item | history) = (1 - share) * p_model(item | prompt) + share * p_memory(item | history)
 
-The share of each task is fitted on valid, where that is large for short histories and long ones apart: a model knows what follows from little, neighbours are many where much is known. What is answered stays a distribution over the catalogue, so masks and scores mean what they meant.
+The share of each task is fitted on valid. What is answered stays a distribution over the catalogue, so masks and scores mean what they meant.
 Source of the mixture: Khandelwal et al., Generalization through Memorization: Nearest Neighbor Language Models, ICLR 2020, equation 2; here the neighbours are items.
 """
 
@@ -20,15 +20,13 @@ import scipy.sparse as sp
 from safetensors.numpy import load_file, save_file
 
 from llmrec.baselines.histories import Histories
-from llmrec.baselines.neighbours import SequentialKNN, votes
+from llmrec.baselines.neighbours import HybridKNN, votes
 from llmrec.interactions import Event
 from llmrec.timelines import Timelines
 
 FORMAT = 3
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """What is tried on valid."""
-Steps = Sequence[tuple[int, float]]
-"""Shares by the events of a history: (from so many on, share), ascending from 0."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class Memory:
 
     @classmethod
     def of(cls, timelines: Timelines, *, seed: int = 0) -> Memory:
-        """From train, with the settings of SequentialKNN chosen on valid."""
-        found = SequentialKNN().fit(timelines, seed=seed)
+        """From train, with the settings of HybridKNN chosen on valid."""
+        found = HybridKNN().fit(timelines, seed=seed)
         return cls(found.similarity.astype(np.float32), found.own_vote, found.decay, timelines.corpus.catalog.rows)
 
     def __call__(self, histories: Sequence[Sequence[Event]]) -> np.ndarray:
@@ -73,15 +71,6 @@ class Memory:
         similarity = sp.csr_array((arrays["values"], arrays["items"], arrays["starts"]), shape=(len(rows), len(rows)))
         similarity.check_format(full_check=True)  # a number beyond the catalogue would be read from elsewhere in memory
         return cls(similarity, about["own_vote"], about["decay"], rows)
-
-
-def share_at(steps: Steps, events: int) -> float:
-    """The share for a history of so many events.
-
-    >>> share_at([(0, 0.2), (5, 0.6)], 4), share_at([(0, 0.2), (5, 0.6)], 5)
-    (0.2, 0.6)
-    """
-    return [share for least, share in steps if least <= events][-1]
 
 
 def mixed(scores: np.ndarray, remembered: np.ndarray, share: float) -> np.ndarray:

@@ -1,21 +1,19 @@
 """The memory: probabilities by hand, a mixture that stays one, the same from a folder, and a share that valid chooses."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
 
-from llmrec.exam import Exam
 from llmrec.interactions import Event
-from llmrec.memory import SHARES, Memory, mixed
-from llmrec.predictions import HeldOut, Prediction, Request
+from llmrec.memory import Memory, mixed
+from llmrec.predictions import Request
 from llmrec.recommender import Backing, Fitted, Recommender
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
-from train.calibrate import LEAST, by_length, calibrated, gains
+from train.calibrate import calibrated, gains, valid_exam
 
 ROWS = {"a": 0, "b": 1, "c": 2}
 
@@ -23,6 +21,19 @@ ROWS = {"a": 0, "b": 1, "c": 2}
 @pytest.fixture
 def memory() -> Memory:
     return Memory(sp.csr_array(np.array([[0, 0.5, 0.25], [0.5, 0, 0], [0.25, 0, 0]], dtype=np.float32)), 0.0, 1.0, ROWS)
+
+
+def in_pairs(toy_corpus) -> Timelines:
+    """Items are bought in pairs, and valid asks for the second of a pair."""
+    pairs = []
+    for user in range(24):
+        own = [(2 * n + user // 12) % 12 for n in range(6)]
+        first, second = own[user // 4 % 6], (own[user // 4 % 6] + 1) % 12
+        rows = [(first, "train"), (second, "train")] if user % 3 else [(first, "train"), (second, "valid"), (own[(user // 4 + 2) % 6], "test")]
+        pairs += [(f"u{user}", f"i{item}", n, "click", part) for n, (item, part) in enumerate(rows)]
+    log = pl.DataFrame(pairs, schema=["user_id", "item_id", "position", "event", "part"], orient="row").sort("user_id", "position")
+    corpus = replace(toy_corpus, interactions=replace(toy_corpus.interactions, frame=log, ordering="order", context=()), rating_scale=(), like_threshold=None)
+    return Timelines.of(corpus)
 
 
 def events(*item_ids):
@@ -71,63 +82,46 @@ def test_a_folder_remembers_the_same(memory, tmp_path):
         Memory.load(tmp_path, ROWS)
 
 
-def test_each_question_gains_by_the_place_of_its_answer():
-    class Model:
-        combiner = SimpleNamespace(fitted=Fitted())
-
-        def predict(self, requests):
-            places = {0.3: 1, 0.5: 0, 0.6: 0}
-            place = places.get(self.combiner.fitted.shares["next_item"][0][1], 2)
-            return [Prediction(id=request.id, item_ids=["x"] * place + ["target"], scores=[0.0] * (place + 1)) for request in requests]
-
-    exam = Exam("next_item", "items", (HeldOut(Request(id="q"), "target"),))
-    gained = gains(Model(), exam, [Fitted(shares={"next_item": [(0, share)]}) for share in SHARES])
-    assert gained[:, 0] == pytest.approx([1 / np.log2(2 + {0.3: 1, 0.5: 0, 0.6: 0}.get(share, 2)) for share in SHARES]) and Model.combiner.fitted == Fitted()
-    assert by_length(gained, np.array([7])) == [(0, 0.5)]  # the smallest of the best
-
-
-def test_long_histories_have_a_share_of_their_own():
-    """Questions with up to nine events are best answered with a share of .2, those with ten and more with one of .8."""
-    lengths = np.tile(np.arange(20), LEAST)
-    gained = np.array([np.where(lengths < 10, share == 0.2, share == 0.8) for share in SHARES], dtype=float)
-    assert by_length(gained, lengths) == [(0, 0.2), (10, 0.8)]
-    assert by_length(gained[:, : LEAST - 1], lengths[: LEAST - 1]) == [(0, 0.2)]  # too few to be cut
-    assert by_length(gained[:, lengths == 3], lengths[lengths == 3]) == [(0, 0.2)]  # all of one length
-
-
-@pytest.mark.parametrize("shares", [0.4, [[0, 0.4], [4, 0.7]]], ids=["one share", "by length"])
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
-def test_the_answers_are_the_mixture_of_model_and_memory(toy_parts, toy_corpus, shares):
+@pytest.mark.parametrize("task", ["next_item", "ranking", "search"])
+def test_each_setting_gains_what_its_answers_gain(toy_parts, toy_corpus, task):
+    """The model is asked once; what each setting gains of it is what a recommender of that setting gains when it is asked."""
+    timelines = in_pairs(toy_corpus)
+    parts, backing = (toy_parts.model.eval(), toy_parts.composer, toy_parts.templates), Backing(memory=Memory.of(timelines))
+    exam = valid_exam(TASKS[task], timelines, 0, limit=100)
+    settings = [Fitted(lexical={task: weight}, shares={task: share}) for share, weight in ((0.0, 0.0), (0.4, 0.0), (0.9, 0.0), (0.0, 1.0), (0.4, 1.0))]
+    recommender = Recommender(*parts, backing=backing)
+    gained = gains(recommender, exam, settings)
+    for row, fitted in zip(gained, settings):
+        asked = Recommender(*parts, backing=backing, card={"lexical": fitted.lexical, "shares": fitted.shares})
+        answers = asked.predict([replace(example.request, k=10, exclude_seen=not exam.candidates) for example in exam.held_out])
+        places = [list(answer.item_ids).index(example.target) if example.target in answer.item_ids else None for answer, example in zip(answers, exam.held_out)]
+        assert row == pytest.approx([0.0 if place is None else 1 / np.log2(2 + place) for place in places])
+    assert len({tuple(row) for row in gained[: 5 if task == "search" else 3].tolist()}) > 1 and recommender.combiner.fitted == Fitted()
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_the_answers_are_the_mixture_of_model_and_memory(toy_parts, toy_corpus):
     timelines = Timelines.of(toy_corpus)
     whole = Memory.of(timelines)
     plain = Recommender(toy_parts.model.eval(), toy_parts.composer, toy_parts.templates)
     held_out = TASKS["next_item"].held_out(timelines, "valid", 0)
     asked = [replace(example.request, history=example.request.history[: 3 + number % 2], k=12, exclude_seen=False) for number, example in enumerate(held_out)]
-    alone, both = plain.predict(asked), Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing(memory=whole), card={"shares": {"next_item": shares}}).predict(asked)
+    alone, both = plain.predict(asked), Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing(memory=whole), card={"shares": {"next_item": 0.4}}).predict(asked)
     remembered = whole([request.history for request in asked])
     for request, before, after, votes in zip(asked, alone, both, remembered):
-        share = 0.7 if shares != 0.4 and len(request.history) >= 4 else 0.4
         chances = dict(zip(before.item_ids, np.exp(before.scores)))
-        mixture = {item_id: (1 - share) * chance + share * votes[toy_corpus.catalog.rows[item_id]] for item_id, chance in chances.items()}
+        mixture = {item_id: 0.6 * chance + 0.4 * votes[toy_corpus.catalog.rows[item_id]] for item_id, chance in chances.items()}
         assert dict(zip(after.item_ids, np.exp(after.scores))) == pytest.approx(mixture)
     # Other tasks, and a card without shares, are answered as ever.
     search = [Request(task="search", query="quiet", history=events("i1"), k=12)]
-    assert both and Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing(memory=whole), card={"shares": {"next_item": shares}}).predict(search)[0].scores == plain.predict(search)[0].scores
+    assert both and Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing(memory=whole), card={"shares": {"next_item": 0.4}}).predict(search)[0].scores == plain.predict(search)[0].scores
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
 def test_where_only_the_memory_knows_it_gets_a_share(toy_parts, toy_corpus):
-    """Items are bought in pairs, and valid asks for the second of a pair: neighbours know it, an untrained model does not."""
-    pairs = []
-    for user in range(24):
-        own = [(2 * n + user // 12) % 12 for n in range(6)]
-        first, second = own[user // 4 % 6], (own[user // 4 % 6] + 1) % 12
-        rows = [(first, "train"), (second, "train")] if user % 3 else [(first, "train"), (second, "valid"), (own[(user // 4 + 2) % 6], "test")]
-        pairs += [(f"u{user}", f"i{item}", n, "click", part) for n, (item, part) in enumerate(rows)]
-    log = pl.DataFrame(pairs, schema=["user_id", "item_id", "position", "event", "part"], orient="row").sort("user_id", "position")
-    corpus = replace(toy_corpus, interactions=replace(toy_corpus.interactions, frame=log, ordering="order", context=()), rating_scale=(), like_threshold=None)
-    timelines = Timelines.of(corpus)
+    """Neighbours know the second of a pair, an untrained model does not."""
+    timelines = in_pairs(toy_corpus)
     recommender = Recommender(toy_parts.model.eval(), toy_parts.composer, {name: toy_parts.templates[name] for name in ("next_item", "ranking")}, backing=Backing(memory=Memory.of(timelines)))
     found = calibrated(recommender, timelines, 0, limit=100)["shares"]
-    [(_, share)] = found["next_item"]
-    assert share > 0 and found.keys() == {"next_item", "ranking"} and recommender.combiner.fitted == Fitted()
+    assert found["next_item"] > 0 and found.keys() == {"next_item", "ranking"} and recommender.combiner.fitted == Fitted()

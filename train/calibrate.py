@@ -18,7 +18,7 @@ from llmrec.consensus import SHARES as SHARES_OF_PRECEDENTS
 from llmrec.exam import ASKED_AT_ONCE, Exam, whose
 from llmrec.interactions import VALID
 from llmrec.lexical import WEIGHTS
-from llmrec.memory import SHARES, Steps
+from llmrec.memory import SHARES
 from llmrec.metrics.text import overlap, words
 from llmrec.predictions import Prediction, Request
 from llmrec.recommender import Combiner, Fitted, Recommender
@@ -29,14 +29,12 @@ log = logging.getLogger(__name__)
 
 USERS_FOR_DRAFTS = 500
 """Users on whose valid questions a text is compared with the consensus of drafts."""
-USERS_FOR_SHARES = 2_000
-"""Users on whose valid questions a share of the memory or a weight of words is fitted: each is asked ten times."""
-LENGTHS, LEAST = 4, 2_000
-"""Into how many groups by the length of their history questions are cut at most, and of how many questions at least, for a share of each: the gains of neighbouring shares differ by a few thousandths of a question's."""
+USERS_FOR_SHARES = 20_000
+"""Users on whose valid questions a share of the memory or a weight of words is fitted, each asked once: neighbouring shares differ by a few ten-thousandths of ndcg, which 2,000 users do not tell from chance."""
 
 
 def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False, consensus: bool = False) -> dict[str, dict[str, object]]:
-    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users: for each rating and yes/no task the `blends` with its expectations; for ratings, and where there is no blend, the `temperatures`; for each item task the `shares` of the memory and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, for each text task that a `consensus` of drafts serves the share of precedents in it, and where words of the question serve it the factor of `quoting` them.
+    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users (item tasks: USERS_FOR_SHARES): for each rating and yes/no task the `blends` with its expectations; for ratings, and where there is no blend, the `temperatures`; for each item task the `shares` of the memory in it and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, for each text task that a `consensus` of drafts serves the share of precedents in it, and where words of the question serve it the factor of `quoting` them.
 
     The temperature of ratings leaves their mean, by which they were trained and the step was chosen, as it is.
     """
@@ -46,14 +44,13 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
         family = TASKS[name].family
         if family == "items":
             worded = lexical and "query" in TASKS[name].required
-            exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_SHARES)) if worded or backing.memory is not None else None
+            exam = valid_exam(TASKS[name], timelines, seed, limit=USERS_FOR_SHARES) if worded or backing.memory is not None else None
             if exam is not None and worded:
                 found["lexical"][name] = WEIGHTS[_best(gains(recommender, exam, [Fitted(lexical={name: weight}) for weight in WEIGHTS]))]
                 log.info("%s: the words of items have a weight of %.1f, fitted on %d valid answers", name, found["lexical"][name], len(exam.held_out))
             if exam is not None and backing.memory is not None:
-                gained = gains(recommender, exam, [Fitted(lexical=found["lexical"], shares={name: [(0, share)]}) for share in SHARES])
-                found["shares"][name] = by_length(gained, np.array([len(example.request.history) for example in exam.held_out]))
-                log.info("%s: the memory has a share of %s, fitted on %d valid answers", name, ", ".join(f"{share:.1f} from {least} events on" for least, share in found["shares"][name]), len(exam.held_out))
+                found["shares"][name] = SHARES[_best(gains(recommender, exam, [Fitted(lexical=found["lexical"], shares={name: share}) for share in SHARES]))]
+                log.info("%s: the memory has a share of %.1f, fitted on %d valid answers", name, found["shares"][name], len(exam.held_out))
             continue
         if family == "text":
             exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_DRAFTS)) if consensus else None
@@ -90,32 +87,42 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
 
 
 def gains(recommender: Recommender, exam: Exam, settings: Sequence[Fitted]) -> np.ndarray:
-    """(settings, questions) float64: ndcg@10 of each question with each of the settings, seen items left out. The recommender has none of them afterwards."""
-    requests = [replace(example.request, exclude_seen=not exam.candidates, k=10) for example in exam.held_out]
-    gained = np.zeros((len(settings), len(requests)))
-    for row, fitted in zip(gained, settings):
-        for place, (prediction, example) in enumerate(zip(_answers(recommender, fitted, requests), exam.held_out)):
-            if prediction.item_ids is not None and example.target in prediction.item_ids:
-                row[place] = 1 / np.log2(2 + list(prediction.item_ids).index(example.target))
-    return gained
+    """(settings, questions) float64: ndcg@10 of each question with each of the settings, seen items left out. The model is asked once; the recommender has none of the settings afterwards."""
+    requests = [replace(example.request, id=str(number), exclude_seen=not exam.candidates, k=10) for number, example in enumerate(exam.held_out)]
+    targets = [recommender.catalog.row(str(example.target)) for example in exam.held_out]
+    before, recommender.combiner = recommender.combiner, _Weighing(recommender.combiner, settings, targets)
+    _answers(recommender, Fitted(), requests)
+    weighing, recommender.combiner = recommender.combiner, before
+    return weighing.gained
 
 
-def by_length(gained: np.ndarray, lengths: np.ndarray) -> Steps:
-    """The best of SHARES for each group of questions with histories of about one length, the groups about equally large. gained: (shares, questions).   lengths: (questions,) events."""
-    groups = max(1, min(LENGTHS, len(lengths) // LEAST))
-    edges = np.unique([0, *(np.quantile(lengths, np.arange(1, groups) / groups, method="higher") if groups > 1 else ())]).astype(int)
-    steps: list[tuple[int, float]] = []
-    for least, end in zip(edges.tolist(), [*edges[1:].tolist(), np.inf]):
-        own = (lengths >= least) & (lengths < end)
-        if own.any():
-            share = SHARES[_best(gained[:, own])]
-            if not steps or share != steps[-1][1]:
-                steps.append((least if steps else 0, share))
-    return steps
+class _Weighing(Combiner):
+    """Notes what each question, whose id is its number, gains with each of the settings, all on the same scores of the model."""
+
+    def __init__(self, of: Combiner, settings: Sequence[Fitted], targets: Sequence[int]):
+        super().__init__(of.backing, of.fitted, catalog=of.catalog, vocabulary=of.vocabulary)
+        self.settings, self.targets = settings, np.array(targets)
+        self.gained = np.zeros((len(settings), len(targets)))
+
+    def worded(self, requests: Sequence[Request], scores: np.ndarray) -> np.ndarray:
+        self._said = scores.copy()
+        return scores
+
+    def remembering(self, requests: Sequence[Request], scores: np.ndarray) -> np.ndarray:
+        numbers = np.array([int(request.id) for request in requests])
+        targets = self.targets[numbers][:, None]
+        for row, self.fitted in zip(self.gained, self.settings):
+            found = np.where(np.isneginf(scores), -np.inf, super().worded(requests, self._said.copy()))
+            found = super().remembering(requests, found)
+            wanted = np.take_along_axis(found, targets, axis=1)
+            # As they are answered: equal scores in the catalogue's order.
+            ranks = (found > wanted).sum(axis=1) + ((found == wanted) & (np.arange(found.shape[1]) < targets)).sum(axis=1)
+            row[numbers] = np.where(np.isfinite(wanted[:, 0]) & (ranks < 10), 1 / np.log2(ranks + 2), 0.0)
+        return scores
 
 
 def _best(gained: np.ndarray) -> int:
-    """The first of the settings with the highest mean."""
+    """The first of the settings with the highest mean. gained: (settings, questions)."""
     return int(gained.mean(axis=1).round(12).argmax())
 
 

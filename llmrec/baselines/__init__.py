@@ -9,7 +9,7 @@ from llmrec.baselines.binary_models import ClickMean, GradientBoosting, Logistic
 from llmrec.baselines.ease import EASE
 from llmrec.baselines.factorization import SVD, SVDpp
 from llmrec.baselines.markov import MarkovChain
-from llmrec.baselines.neighbours import ItemKNN, SequentialKNN
+from llmrec.baselines.neighbours import HybridKNN, ItemKNN, SequentialKNN
 from llmrec.baselines.peter import PETER
 from llmrec.baselines.popularity import MostPopular, Random
 from llmrec.baselines.rating_knn import RatingKNN
@@ -23,6 +23,7 @@ BASELINES: dict[str, type[Baseline]] = {
     "markov_chain": MarkovChain,
     "item_knn": ItemKNN,
     "sequential_knn": SequentialKNN,
+    "hybrid_knn": HybridKNN,
     "ease": EASE,
     "sasrec": SASRec,
     "bm25": BM25,

@@ -1,4 +1,4 @@
-"""Item-kNN: an item is scored by how similar it is to the items of the history, and by how often it came right after them."""
+"""Item-kNN: an item is scored by how similar it is to the items of the history, by how often it came right after them, and by how alike their texts are."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from llmrec.baselines.catalog_model import CELLS, CatalogModel, next_item_questions
 from llmrec.baselines.histories import Histories, in_train, train_matrix, users_of_events
+from llmrec.content import content_vectors
 from llmrec.predictions import Request
 from llmrec.timelines import Timelines
 
@@ -19,6 +20,10 @@ OWN_VOTES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
 FOLLOWING = (1.0, 0.0)
 FOLLOWING_SHRINKAGE = 30.0
 DECAYS = (0.8, 1.0)
+LIKENESS = (0.0, 0.02, 0.05, 0.1, 0.2)
+ALIKE = 20
+MAX_ALIKE = 100_000
+"""Items whose texts are compared each with each at most: a matter of minutes; likeness is left out of larger catalogues."""
 
 
 class ItemKNN(CatalogModel):
@@ -76,6 +81,29 @@ class SequentialKNN(ItemKNN):
         self.tune_on(next_item_questions(timelines, seed=self.seed), [{"following": following, "decay": decay} for following, decay in product(FOLLOWING, DECAYS)], apply)
 
 
+class HybridKNN(SequentialKNN):
+    """Item-kNN that has read the catalogue, too: an item of the history also votes for the 20 items whose text is most like its own, bought before or not.
+
+    Its votes are those of SequentialKNN + likeness * the square of the cosine between the items' content vectors (see llmrec.content).
+    Chosen on valid behind what SequentialKNN chooses: likeness of (0, .02, .05, .1, .2), default 0; where the catalogue has no text, or more than 100,000 items, it is SequentialKNN.
+
+    Source: a weighted hybrid, Burke, Hybrid Recommender Systems: Survey and Experiments, UMUAI 2002.
+    """
+
+    name = "hybrid_knn"
+
+    def _learn(self, timelines: Timelines) -> None:
+        super()._learn(timelines)
+        known = self.similarity
+        alike = likenesses(content_vectors(timelines.corpus, seed=self.seed).vectors) if len(self.catalog) <= MAX_ALIKE else sp.csr_array(known.shape)
+
+        def apply(settings: Mapping[str, float]) -> None:
+            self.similarity = (known + settings["likeness"] * alike).tocsr() if settings["likeness"] else known
+
+        if alike.nnz:
+            self.tune_on(next_item_questions(timelines, seed=self.seed), [{"likeness": weight} for weight in LIKENESS], apply)
+
+
 def votes(histories: Histories, similarity: sp.csr_array, *, own_vote: float = 0.0, decay: float = 1.0) -> np.ndarray:
     """(histories, items) float64: what the items of each history say for every item of the catalogue, as ItemKNN and SequentialKNN add it up."""
     num_items = similarity.shape[1]
@@ -107,6 +135,17 @@ def similarities(events: sp.csr_array, *, num_neighbours: int, shrinkages: Seque
         for shrinkage, parts in blocks.items():
             parts.append(nearest(sp.coo_array((count / (norm + shrinkage), (row, column)), shape=together.shape).tocsr(), num_neighbours))
     return {shrinkage: sp.vstack(parts, format="csr") for shrinkage, parts in blocks.items()}
+
+
+def likenesses(vectors: np.ndarray) -> sp.csr_array:
+    """(items, items) sparse: in each row the squared cosine of the ALIKE other items that are most like it, none below 0. `vectors`: (items, width), of length 1 or 0."""
+    blocks, step = [], max(1, CELLS // max(1, len(vectors)))
+    for start in range(0, len(vectors), step):
+        cosine = vectors[start : start + step] @ vectors.T
+        cosine[np.arange(len(cosine)), np.arange(start, start + len(cosine))] = 0
+        least = np.partition(cosine, -ALIKE, axis=1)[:, -ALIKE, None] if cosine.shape[1] > ALIKE else 0
+        blocks.append(nearest(sp.csr_array(np.where((cosine >= least) & (cosine > 0), cosine, 0).astype(np.float64) ** 2), ALIKE))
+    return sp.vstack(blocks, format="csr") if blocks else sp.csr_array((0, 0))
 
 
 def nearest(matrix: sp.csr_array, k: int) -> sp.csr_array:

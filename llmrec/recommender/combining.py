@@ -25,7 +25,7 @@ from llmrec.expectations import Expectations
 from llmrec.grounding import Claim, Grounding, Speller
 from llmrec.interactions import TRAIN, Catalog
 from llmrec.lexical import pooled
-from llmrec.memory import Memory, Steps, mixed, share_at
+from llmrec.memory import Memory, mixed
 from llmrec.metrics.text import words
 from llmrec.precedents import Precedents
 from llmrec.predictions import Prediction, Request
@@ -80,22 +80,20 @@ class Backing:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was fitted on valid, by task: the temperatures of probabilities, the blends with expectations, the shares of the memory by the length of the history, the lexical weight of the words an item shares with a query, and, for tasks whose texts are chosen by consensus, the share of precedents in it, and how much more the words of the question count there."""
+    """What was fitted on valid, by task: the temperatures of probabilities, the blends with expectations, the shares of the memory, the lexical weight of the words an item shares with a query, and, for tasks whose texts are chosen by consensus, the share of precedents in it, and how much more the words of the question count there."""
 
     temperatures: Mapping[str, float] = field(default_factory=dict)
     blends: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    shares: Mapping[str, Steps] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
     lexical: Mapping[str, float] = field(default_factory=dict)
     consensus: Mapping[str, float] = field(default_factory=dict)
     quoting: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, card: Mapping[str, object]) -> Fitted:
-        """What a model's card holds of it; a consensus without precedents may stand there as a list of tasks, a share for all histories as one number."""
+        """What a model's card holds of it; a consensus without precedents may stand there as a list of tasks."""
         held = {name: card.get(name) or {} for name in cls.__dataclass_fields__}
-        found = {name: dict.fromkeys(told, 0.0) if isinstance(told, list) else dict(told) for name, told in held.items()}
-        found["shares"] = {task: [tuple(step) for step in steps] if isinstance(steps, list) else [(0, steps)] for task, steps in found["shares"].items()}
-        return cls(**found)
+        return cls(**{name: dict.fromkeys(told, 0.0) if isinstance(told, list) else dict(told) for name, told in held.items()})
 
 
 class Combiner:
@@ -121,8 +119,8 @@ class Combiner:
 
     def remembering(self, requests: Sequence[Request], scores: np.ndarray) -> np.ndarray:
         """(requests, items): log-probabilities, -inf where an item may not be answered, mixed with the memory for tasks that have a share of it."""
-        steps = self.fitted.shares if self.backing.memory is not None else {}
-        shares = np.array([share_at(steps.get(request.task, [(0, 0.0)]), len(request.history)) for request in requests])
+        fitted = self.fitted.shares if self.backing.memory is not None else {}
+        shares = np.array([fitted.get(request.task, 0.0) for request in requests])
         for share in np.unique(shares[shares > 0]):
             own = shares == share
             scores[own] = mixed(scores[own], self.backing.memory([request.history for request, chosen in zip(requests, own) if chosen]), float(share))

@@ -11,14 +11,14 @@ from llmrec.baselines import BASELINES
 from llmrec.baselines.catalog_model import CatalogModel, next_item_questions
 from llmrec.baselines.ease import EASE, MAX_ITEMS, ease_weights
 from llmrec.baselines.markov import MarkovChain
-from llmrec.baselines.neighbours import ItemKNN, SequentialKNN, nearest, similarities
+from llmrec.baselines.neighbours import ALIKE, HybridKNN, ItemKNN, SequentialKNN, likenesses, nearest, similarities
 from llmrec.baselines.popularity import MostPopular, Random
 from llmrec.interactions import Event
 from llmrec.predictions import HeldOut, Request
 
 SIDE = 10
 CATALOG_MODELS = [name for name, model in BASELINES.items() if issubclass(model, CatalogModel)]
-KNOWING = ["item_knn", "sequential_knn", "ease", "markov_chain"]
+KNOWING = ["item_knn", "sequential_knn", "hybrid_knn", "ease", "markov_chain"]
 
 
 def checkerboard_stream(user: int) -> list[int]:
@@ -218,6 +218,34 @@ def test_sequential_knn_learns_whether_order_matters(build):
     model = SequentialKNN().fit(build([*rows, *({"user_id": f"v{user}", "item_id": item, "part": "valid" if item == "b" else "train"} for user in range(6) for item in "eab")]))
     assert model.settings["following"] == 1.0
     assert model.predict([Request(history=(Event("a"),), k=1)])[0].item_ids == ["b"]
+
+
+def test_items_of_like_text_by_hand():
+    vectors = np.array([[1, 0], [0.6, 0.8], [0, 1], [-1, 0], [0, 0]], dtype=np.float32)
+    assert likenesses(vectors).toarray() == pytest.approx(np.array([[0, 0.36, 0, 0, 0], [0.36, 0, 0.64, 0, 0], [0, 0.64, 0, 0, 0], [0] * 5, [0] * 5]))
+    many = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    many /= np.linalg.norm(many, axis=1, keepdims=True)
+    cosine = many @ many.T
+    np.fill_diagonal(cosine, 0)
+    for row, found in zip(cosine, likenesses(many).toarray()):
+        expected = np.where(row >= np.sort(row)[-ALIKE], row.clip(0), 0) ** 2
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_hybrid_knn_knows_items_nobody_has_had_by_their_text(build):
+    """Whoever had one of a kind wants the next of its kind; those of valid were never seen in train."""
+    kinds = ["alpine", "maritime", "urban", "desert"]
+    items = [{"item_id": f"{kind[0]}{n}", "title": f"{kind} number{n}"} for kind in kinds for n in range(6)]
+    rows = [{"user_id": f"u{user}", "item_id": f"{kinds[(user + step) % 4][0]}{step}"} for user in range(12) for step in range(3)]
+    rows += [{"user_id": f"v{n}", "item_id": f"{kind[0]}{place}", "part": part} for n, kind in enumerate(kinds) for place, part in ((0, "train"), (4, "valid"))]
+    model = HybridKNN().fit(build(rows, items))
+    assert model.settings["likeness"] > 0
+    [answer] = model.predict([Request(history=(Event("m0"),), k=24)])
+    nobodys = [item_id for item_id in answer.item_ids if item_id[1] in "345"]
+    assert set(nobodys[:3]) == {"m3", "m4", "m5"} and dict(zip(answer.item_ids, answer.scores))[nobodys[3]] < 1e-6
+    untitled = HybridKNN().fit(build(rows, [{**item, "title": ""} for item in items]))
+    assert "likeness" not in untitled.settings
+    assert (untitled.similarity != SequentialKNN().fit(build(rows, items)).similarity).nnz == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
