@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from llmrec.inspection import inspect_files
+
 transformers_logging.disable_progress_bar()
 
 
@@ -44,6 +46,7 @@ def pretrained(kind: type, name: str, **options: object) -> object:
     Raises FileNotFoundError for a name that is neither.
     """
     if Path(name).is_dir():
+        inspect_files(Path(name).iterdir())
         return kind.from_pretrained(name, trust_remote_code=False, **options)
     found = re.fullmatch(r"([\w.-]+(?:/[\w.-]+)?)@([0-9a-f]{40})", name)
     if found is None:
@@ -61,12 +64,17 @@ def load_lm(name: str) -> PreTrainedModel:
         raise ValueError(f"the weights of {name} cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}") from None
     if found["missing_keys"]:
         raise ValueError(f"{name} lacks weights that its config needs, such as {sorted(found['missing_keys'])[0]}: it is damaged, or made for another kind of model")
-    odd = next((key for key, tensor in lm.named_parameters() if not bool(torch.isfinite(tensor).all())), None)
-    if odd is not None:
-        raise ValueError(f"{name} holds weights that are not finite, such as {odd}: it is damaged")
+    check_numbers(lm, name)
     # A base model's own sampling settings must not reach constrained search.
     lm.generation_config = type(lm.generation_config)()
     return lm
+
+
+def check_numbers(lm: nn.Module, name: str) -> None:
+    """Raises ValueError where the weights of a model are not all finite. name: where it comes from."""
+    odd = next((key for key, tensor in lm.named_parameters() if not bool(torch.isfinite(tensor).all())), None)
+    if odd is not None:
+        raise ValueError(f"{name} holds weights that are not finite, such as {odd}: it is damaged")
 
 
 def check_weights(folder: Path) -> None:

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         split = SplitSettings(options.split, seed, options.valid_fraction, options.test_fraction)
         settings = IngestSettings(
             positive=options.positive, auxiliary=options.auxiliary, rating_scale=options.rating_scale, like_threshold=options.like, time_unit=options.time_unit, shuffle_ties=options.shuffle_ties,
-            merge_repeats=options.merge_repeats, keep_parts=options.split == "given", max_bad_fraction=options.max_bad, seed=seed,
+            merge_repeats=options.merge_repeats, keep_parts=options.split == "given", max_bad_fraction=options.max_bad, redact=options.redact, seed=seed,
         )
         with publish(options.out, overwrite=options.overwrite) as folder:
             if options.source == "table":
@@ -127,6 +127,7 @@ def _common(parser: argparse.ArgumentParser, splits: Sequence[str], units: Seque
     parser.add_argument("--time-unit", choices=units, default="s", help="what times given as numbers count (default s: seconds since 1970)")
     parser.add_argument("--shuffle-ties", type=int, metavar="SEED", help="put a user's rows of one time in a random order (default: the order of the file)")
     parser.add_argument("--merge-repeats", action="store_true", help="merge exact repeats also where there are no times (with times they always are)")
+    parser.add_argument("--redact", action="store_true", help="take mail addresses, phone and card numbers out of titles, attributes, reviews, summaries and queries; ids stay as they are")
     parser.add_argument("--max-bad", type=_share, default=0.001, metavar="FRACTION", help="part of the rows that may be quarantined before the log is refused (default 0.001)")
 
 
@@ -191,6 +192,8 @@ def _told_corpus(manifest: Mapping[str, object]) -> list[str]:
         lines.append(f"rating scale {', '.join(f'{value:g}' for value in manifest['rating_scale'])}{binned}")
     if report["untitled_items"]:
         lines.append(f"{report['untitled_items']} items have no title and are called 'untitled'")
+    if "redacted" in report:
+        lines.append(f"{report['redacted']} texts held mail addresses, phone or card numbers, which were taken out")
     lines += [f"audit, {finding['severity']}: {finding['sentence']}" for finding in audit["findings"]] or ["audit: nothing found"]
     return lines
 

@@ -48,20 +48,23 @@ class Vocabulary:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library has no class of its own for what it cannot read
             raise ValueError(f"{path} is not a tokenizer that can be read: {error}") from None
-        return cls(tokenizer, size=size, start=start, end=end)
+        found = cls(tokenizer, size=size, start=start, end=end)
+        for run in "a1 -":
+            found.quote((MAX_CHARACTERS - 1) * run + "!")  # a pattern that takes for ever shows it on one sign many times over
+        return found
 
     def _template(self, text: str) -> tuple[int, ...]:
         """The ids of template text, trusted."""
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        return _encode(self.tokenizer, text)
 
     def _quote(self, text: str, max_characters: int = MAX_CHARACTERS) -> tuple[int, ...]:
         """The ids of a user's text: cut, line breaks and controls made spaces, and never a control token, whatever it spells."""
         text = printable(text[: 4 * max_characters])[:max_characters]  # what is left out by then is cut first, too
-        ids = self._plain.encode(text, add_special_tokens=False).ids
+        ids = _encode(self._plain, text)
         if self._control.isdisjoint(ids):
-            return tuple(ids)
+            return ids
         # A vocabulary that can spell a control token as text: character by character no such piece fits.
-        spelled = [i for character in text for i in self._plain.encode(character, add_special_tokens=False).ids]
+        spelled = [i for character in text for i in _encode(self._plain, character)]
         return tuple(i for i in spelled if i not in self._control)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -80,6 +83,16 @@ def printable(text: str) -> str:
     if text.isascii():
         return text
     return "".join(c for c in text if unicodedata.category(c) not in ("Cs", "Cf") or c == "\u200d")
+
+
+def _encode(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+    except BaseException as error:
+        # The library's panics, of a pattern that ran out of its tries, are no Exceptions: they would end a server.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"the tokenizer gave up on a text of {len(text)} characters: {error}") from None
 
 
 def _without_added_tokens(tokenizer: Tokenizer) -> Tokenizer:

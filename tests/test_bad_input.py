@@ -5,7 +5,7 @@
         options  of prepare, beside the files    says     words that stand on stderr          silent   words that stand nowhere in it
         kept, merged, quarantined (by reason)    users, items, titles, scale    of the corpus
         make     a function of MAKERS that writes what is too large or too odd to be kept as a file
-        untitled    items without a title
+        untitled    items without a title                  parts    of a user's events, in their order        texts    all reviews, sorted
         plain    titles become text and nothing else in a prompt             same_as   a log that gives the same corpus to the byte
         file     the log's name, where it is not log.*                       prompt    titles as prompts show them
 
@@ -126,6 +126,10 @@ def test_bad_input(path, tmp_path, capsys, toy_vocabulary, monkeypatch):
     assert {item: printable(titles[item]) for item in expect.get("prompt", {})} == expect.get("prompt", {})
     if "untitled" in expect:
         assert report["untitled_items"] == expect["untitled"]
+    for user, parts in expect.get("parts", {}).items():
+        assert corpus.interactions.frame.filter(user_id=user)["part"].to_list() == parts
+    if "texts" in expect:
+        assert corpus.interactions.frame["review"].sort().to_list() == expect["texts"]
     if "scale" in expect:
         assert list(corpus.rating_scale) == expect["scale"]
     if expect.get("plain"):

@@ -1,7 +1,9 @@
 """Model folders made to harm: none of what they carry is run, none is taken for a model, and each ends in a sentence within seconds and within bounded memory."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -14,9 +16,11 @@ import psutil
 import pytest
 import safetensors.numpy as numpy_safetensors
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from llmrec import generate
+from llmrec.bases import load_lm
 from llmrec.interactions import Catalog
 from llmrec.precedents import Precedents
 from llmrec.predictions import HeldOut, Request
@@ -237,12 +241,87 @@ def an_adapter_in_a_pickle(folder, marker):
     edit(folder / "recommender.json", kind="adapter", base=str(folder / "base"))
 
 
+def shards_through_a_pipe(folder, marker):
+    shards_outside(folder, marker, "pipe.safetensors")
+    os.mkfifo(folder / "pipe.safetensors")
+
+
+def a_tensor_twice(folder, marker):
+    path = folder / "model.safetensors"
+    entries, payload = opened(path)
+    name = next(name for name in entries if name != "__metadata__")
+    header(path, json.dumps(entries)[:-1].encode() + b", " + json.dumps({name: entries[name]})[1:].encode(), payload)
+
+
+def a_million_tensors(folder, marker):
+    header(folder / "model.safetensors", {f"t{n}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for n in range(1_000_000)})
+
+
+def a_tokenizer_of_500_megabytes(folder, marker):
+    os.truncate(folder / "tokenizer.json", 500 << 20)
+
+
+def a_tokenizer_that_takes_for_ever(folder, marker):
+    edit(folder / "tokenizer.json", pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False})
+
+
+def a_listing_of_files_outside(folder, marker, name="../outside.safetensors"):
+    shutil.copy(folder / "model.safetensors", folder.parent / "outside.safetensors")
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "files.json").write_text(json.dumps({"files": {name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}}}))
+
+
+def a_link_among_published_files(folder, marker):
+    a_listing_of_files_outside(folder, marker, "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(folder.parent / "outside.safetensors")
+
+
+def an_adapter_of_no_numbers(folder, marker):
+    _with_adapter(folder, lambda tensor: torch.full_like(tensor, float("nan")))
+
+
+def an_adapter_of_another_shape(folder, marker):
+    _with_adapter(folder, lambda tensor: tensor[:, :3].contiguous() if len(tensor) == 4 else tensor)
+
+
+def an_adapter_of_many_million_ranks(folder, marker):
+    _with_adapter(folder, lambda tensor: tensor, rank=20_000_000)
+
+
+def _with_adapter(folder, change, rank=4):
+    """The model as a base with an adapter on its queries, each tensor changed."""
+    base = folder / "base"
+    base.mkdir()
+    for name in ("model.safetensors", "config.json"):
+        (folder / name).rename(base / name)
+    lm = get_peft_model(load_lm(str(base)), LoraConfig(r=4, lora_alpha=4, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    lm.save_pretrained(folder, save_embedding_layers=False)
+    save_file({name: change(tensor) for name, tensor in load_file(folder / "adapter_model.safetensors").items()}, folder / "adapter_model.safetensors")
+    edit(folder / "adapter_config.json", r=rank, base_model_name_or_path=str(base))
+    edit(folder / "recommender.json", kind="adapter", base=str(base))
+
+
+def opened(path) -> tuple[dict, bytes]:
+    """The header and the payload of a safetensors file."""
+    whole = path.read_bytes()
+    size, = struct.unpack("<Q", whole[:8])
+    return json.loads(whole[8 : 8 + size]), whole[8 + size :]
+
+
 EVIL = [
     pickled_weights, pickle_named_safetensors, torch_named_safetensors, pickled_rows, code_in_config, code_in_nested_config, code_in_tokenizer, shards_outside, shards_at_a_path, shards_in_a_pickle, weights_through_a_pipe,
     weights_without_end, header_of_two_gigabytes, header_of_negative_length, header_of_no_json, tensors_that_overlap, tensors_with_a_hole, a_tensor_beyond_the_end, a_shape_that_overflows, weights_of_another_shape,
     weights_that_are_missing, weights_that_are_no_numbers, a_config_of_a_giant, a_config_of_negative_size, yaml_that_constructs, yaml_of_laughs, a_deep_card, a_tokenizer_of_another_kind, a_task_that_is_a_path,
     an_index_of_fewer_codes, vectors_that_are_no_numbers, a_base_that_is_fetched, an_adapter_in_a_pickle, precedents_beyond_the_end, precedents_that_are_no_texts, a_memory_beyond_the_catalogue,
+    shards_through_a_pipe, a_tensor_twice, a_million_tensors, a_tokenizer_of_500_megabytes, a_tokenizer_that_takes_for_ever, a_listing_of_files_outside, a_link_among_published_files, an_adapter_of_no_numbers,
+    an_adapter_of_another_shape, an_adapter_of_many_million_ranks,
 ]
+
+
+def highest_memory() -> int:
+    """Bytes of this process since /proc/self/clear_refs was written."""
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
 
 
 MISSING = {code_in_tokenizer: 2, an_adapter_in_a_pickle: 2, a_base_that_is_fetched: 2}
@@ -254,13 +333,36 @@ MISSING = {code_in_tokenizer: 2, an_adapter_in_a_pickle: 2, a_base_that_is_fetch
 def test_an_evil_folder_is_refused_and_runs_nothing(harm, folder, tmp_path, capsys):
     marker = tmp_path / "it-ran"
     harm(folder, marker)
+    Path("/proc/self/clear_refs").write_text("5")  # the highest memory so far is that of now
     before, begun = psutil.Process().memory_info().rss, time.process_time()  # whatever a neighbour on the machine takes
     code = generate.main([str(folder), "--task", "next_item", "--k", "3"])
-    took, grown = time.process_time() - begun, psutil.Process().memory_info().rss - before
+    took, grown = time.process_time() - begun, highest_memory() - before
     said = capsys.readouterr()
     assert not marker.exists()
     assert code == MISSING.get(harm, 4) and said.out == "" and said.err.startswith("error: ") and "Traceback" not in said.err, f"exit {code}: {said.err[-400:]}{said.out[:100]}"
     assert took < SECONDS and grown < BYTES, f"{took:.1f} s, {grown >> 20} MiB"
+
+
+PLANTED = ["optimizer.bin", "scheduler.bin", "random_states_0.pkl", "custom_checkpoint_0.pkl", "training_args.bin", "pytorch_model.bin", "adapter_model.bin", "vectors.npy", "vectors.npz", "model.joblib", "model.dill", "model.pt"]
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_what_nobody_loads_is_left_alone(folder, tmp_path, capsys):
+    """Pickles beside a model's files, chat templates that would loop or reach for Python, names of templates that are paths, tensors without a number: the answer is the same, and nothing runs or is written."""
+    asked, marker = [str(folder), "--task", "next_item", "--k", "3"], tmp_path / "it-ran"
+    assert generate.main(asked) == 0
+    before = capsys.readouterr().out
+    for name in PLANTED:
+        (folder / name).write_bytes(bomb(marker))
+    loop = "{% for a in range(10**9) %}{% for b in range(10**9) %}x{% endfor %}{% endfor %}{{ ''.__class__.__mro__[1].__subclasses__() }}"
+    (folder / "chat_template.jinja").write_text(loop)
+    edit(folder / "tokenizer_config.json", chat_template=[{"name": "../x", "template": loop}, {"name": "default", "template": loop}])
+    entries, payload = opened(folder / "model.safetensors")
+    header(folder / "model.safetensors", {**entries, **{f"empty{n}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for n in range(3)}}, payload)
+    there = sorted(tmp_path.rglob("*"))
+    begun = time.process_time()
+    assert generate.main(asked) == 0 and capsys.readouterr().out == before and time.process_time() - begun < SECONDS
+    assert sorted(tmp_path.rglob("*")) == there and not marker.exists()
 
 
 def test_the_bombs_are_live(tmp_path):

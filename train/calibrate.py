@@ -6,7 +6,7 @@ Separate from `setup`, which trains and publishes: this asks a model as any call
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 USERS_FOR_DRAFTS = 500
 """Users on whose valid questions a text is compared with the consensus of drafts."""
-USERS_FOR_SHARES = 20_000
-"""Users on whose valid questions a share of the memory or a weight of words is fitted, each asked once: neighbouring shares differ by a few ten-thousandths of ndcg, which 2,000 users do not tell from chance."""
+USERS_FOR_SHARES = 10_000
+"""Users on whose valid questions a share of the memory or a weight of words is fitted, each asked once: neighbouring shares differ by some ten-thousandths of ndcg, which 2,000 users do not tell from chance."""
 
 
 def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False, consensus: bool = False) -> dict[str, dict[str, object]]:
@@ -100,7 +100,8 @@ class _Weighing(Combiner):
     """Notes what each question, whose id is its number, gains with each of the settings, all on the same scores of the model."""
 
     def __init__(self, of: Combiner, settings: Sequence[Fitted], targets: Sequence[int]):
-        super().__init__(of.backing, of.fitted, catalog=of.catalog, vocabulary=of.vocabulary)
+        memory = None if of.backing.memory is None else _Last(of.backing.memory)
+        super().__init__(replace(of.backing, memory=memory), of.fitted, catalog=of.catalog, vocabulary=of.vocabulary)
         self.settings, self.targets = settings, np.array(targets)
         self.gained = np.zeros((len(settings), len(targets)))
 
@@ -119,6 +120,18 @@ class _Weighing(Combiner):
             ranks = (found > wanted).sum(axis=1) + ((found == wanted) & (np.arange(found.shape[1]) < targets)).sum(axis=1)
             row[numbers] = np.where(np.isfinite(wanted[:, 0]) & (ranks < 10), 1 / np.log2(ranks + 2), 0.0)
         return scores
+
+
+class _Last:
+    """A function that is asked the same several times in a row."""
+
+    def __init__(self, of: Callable[[list], np.ndarray]):
+        self.of, self.asked, self.answer = of, None, None
+
+    def __call__(self, asked: list) -> np.ndarray:
+        if asked != self.asked:
+            self.asked, self.answer = asked, self.of(asked)
+        return self.answer
 
 
 def _best(gained: np.ndarray) -> int:

@@ -21,6 +21,7 @@ import polars as pl
 from tqdm import tqdm
 
 from llmrec.interactions import OPTIONAL, REQUIRED, TRAIN, Catalog, Corpus, Interactions
+from llmrec.readers.personal import TEXTS, redacted
 from llmrec.readers.raw import RawLog
 from llmrec.readers.rows import REASONS, RowRules
 
@@ -37,7 +38,7 @@ class IngestSettings:
 
     time_unit: the unit of times given as numbers (s, ms, us, ns). shuffle_ties: the seed that orders equal times of a user (None: file order).
     merge_repeats: merge exact repeats without times too. keep_parts: the parts that came with the data count (split given).
-    max_bad_fraction: the part of the rows that may be quarantined before the log is refused. seed: shuffles the catalogue.
+    max_bad_fraction: the part of the rows that may be quarantined before the log is refused. redact: takes mail addresses, phone and card numbers out of titles, attributes and texts. seed: shuffles the catalogue.
     """
 
     positive: tuple[str, ...] = ()
@@ -49,6 +50,7 @@ class IngestSettings:
     merge_repeats: bool = False
     keep_parts: bool = False
     max_bad_fraction: float = 0.001
+    redact: bool = False
     seed: int = 0
 
 
@@ -97,7 +99,10 @@ def clean(raw: RawLog, work: Path, settings: IngestSettings = IngestSettings()) 
     rows_read = pl.scan_parquet(source).select(pl.len()).collect().item()
     if not rows_read:
         raise ValueError(f"{raw.name} has no rows; expected at least one interaction")
-    catalog = None if raw.items is None else _catalog(raw.items.collect(), settings.seed)
+    items, num_redacted = None if raw.items is None else raw.items.collect(), 0
+    if settings.redact and items is not None:
+        items, num_redacted = redacted(items, [name for name in items.columns if name != "item_id"])
+    catalog = None if items is None else _catalog(items, settings.seed)
     rules = RowRules(
         ordering="timestamp" if "timestamp" in kept else "order" if "order" in kept else "none", context=raw.context,
         scale=tuple(sorted({*(settings.rating_scale or raw.rating_scale)})), items=None if catalog is None else catalog.frame["item_id"],
@@ -106,7 +111,11 @@ def clean(raw: RawLog, work: Path, settings: IngestSettings = IngestSettings()) 
     )
     files, rejects, reasons, events, merged, num_kept = [], [], {}, {}, 0, 0
     for number, mine in enumerate(tqdm(_user_groups(source), desc="checking and sorting", unit="group", disable=None, leave=False)):
-        group = rules.clean(pl.scan_parquet(source).filter(mine).collect())
+        rows = pl.scan_parquet(source).filter(mine).collect()
+        if settings.redact:
+            rows, found = redacted(rows, TEXTS)
+            num_redacted += found
+        group = rules.clean(rows)
         merged, num_kept = merged + group.merged, num_kept + len(group.kept)
         _count(reasons, group.rejected["reason"])
         if len(group.rejected):
@@ -132,7 +141,7 @@ def clean(raw: RawLog, work: Path, settings: IngestSettings = IngestSettings()) 
     report = {
         "rows_read": rows_read, "kept": num_kept, "merged": merged, "quarantined": quarantined, "reasons": dict(sorted(reasons.items())),
         "events": dict(sorted(events.items(), key=lambda event: (-event[1], event[0]))), "untitled_items": int((catalog.frame["title"] == UNTITLED).sum()),
-        **({"source": dict(raw.notes)} if raw.notes else {}),
+        **({"redacted": num_redacted} if settings.redact else {}), **({"source": dict(raw.notes)} if raw.notes else {}),
     }
     return Cleaned(
         name=raw.name, files=tuple(files), catalog=catalog, ordering=rules.ordering, positive=positive, auxiliary=auxiliary, context=raw.context, rating_scale=rules.scale,

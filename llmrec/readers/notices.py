@@ -10,25 +10,27 @@ from collections.abc import Mapping
 import polars as pl
 
 from llmrec.interactions import Corpus
+from llmrec.readers.personal import IN_IDS, IN_TEXTS
 
 EXAMPLES = 5
 _HIDDEN = r"[\p{Cf}--\x{200D}]"  # what prompts leave out; joined emoji keep their joiner
-_MAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-_PHONE = r"\+\d[\d ()/-]{6,}\d"
-_CARD = r"\b\d(?:[ -]?\d){12,15}\b"
 
 
 def notices(corpus: Corpus) -> dict[str, object]:
     """Only what there is: `ids_alike`, for users and items the number of ids that are equal to another but for case, Unicode form or spaces around, and some of them (sets of ids); `hidden_characters`, titles with
-    characters that change how text is shown and cannot be seen; `personal_data`, ids and texts with a mail address, a phone number after +, or (texts alone) a card number.
+    characters that change how text is shown and cannot be seen; `personal_data`, ids and texts with a mail address, a phone number after +, or (texts alone) a card number; `one_answer`, columns of answers that are all equal; `single_events`, users with one event.
     """
     frame = corpus.interactions.frame
     users, items = frame["user_id"].unique(), pl.Series("item_id", list(corpus.catalog.item_ids), dtype=pl.String)
     titles = pl.Series("title", list(corpus.catalog.titles), dtype=pl.String)
     texts = [titles, *(frame[name] for name in ("review", "summary", "query") if name in frame.columns)]
     alike = {name: found for name, ids in (("user_id", users), ("item_id", items)) if (found := _alike(ids))}
-    personal = sum(int(ids.str.contains(f"{_MAIL}|{_PHONE}").sum()) for ids in (users, items)) + sum(int(text.str.contains(f"{_MAIL}|{_PHONE}|{_CARD}").sum()) for text in texts)
-    found = {"ids_alike": alike, "hidden_characters": int(titles.str.contains(_HIDDEN).sum()), "personal_data": personal}
+    personal = sum(int(ids.str.contains(IN_IDS).sum()) for ids in (users, items)) + sum(int(text.str.contains(IN_TEXTS).sum()) for text in texts)
+    answers = {name: frame[name].drop_nulls().unique().to_list() for name in ("rating", "click", "purchase") if name in frame.columns}
+    found = {
+        "ids_alike": alike, "hidden_characters": int(titles.str.contains(_HIDDEN).sum()), "personal_data": personal,
+        "one_answer": {name: float(values[0]) for name, values in answers.items() if len(values) == 1}, "single_events": int((frame["user_id"].value_counts()["count"] == 1).sum()),
+    }
     return {name: value for name, value in found.items() if value}
 
 
@@ -38,7 +40,10 @@ def told(found: Mapping[str, object]) -> list[str]:
     if "hidden_characters" in found:
         lines.append(f"{found['hidden_characters']} titles hold hidden characters (direction marks, zero width): prompts leave them out")
     if "personal_data" in found:
-        lines.append(f"{found['personal_data']} ids or texts hold what looks like mail addresses, phone or card numbers: texts reach prompts and models as they are")
+        lines.append(f"{found['personal_data']} ids or texts hold what looks like mail addresses, phone or card numbers: texts reach prompts and models as they are; --redact takes them out of titles and texts")
+    lines += [f"each {name} is {value:g}: nothing tells a good answer from a bad one, and figures such as auc are null" for name, value in found.get("one_answer", {}).items()]
+    if "single_events" in found:
+        lines.append(f"{found['single_events']} users have a single event: they are kept, nothing of theirs is held out, and they show what is popular alone")
     return lines
 
 

@@ -13,14 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from llmrec.answers import RATING
 from llmrec.assets import folder_of
-from llmrec.bases import Base, load_base, load_lm, start_and_end
+from llmrec.bases import Base, check_numbers, load_base, load_lm, start_and_end
 from llmrec.composer import MAX_ANSWER_TOKENS, Composer
 from llmrec.content import Content
 from llmrec.indexing import ItemIndex, Material, build_index
+from llmrec.inspection import inspect_files
 from llmrec.interactions import Catalog, Corpus
 from llmrec.model import LanguageModel
 from llmrec.publishing import FILES, publish, verify
@@ -77,6 +79,7 @@ def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[P
     layout = Layout(folder)
     if not layout.about.is_file():
         raise FileNotFoundError(f"{layout.about} is missing: {folder} is not a model folder; train one with `accelerate launch -m train.finetune`")
+    inspect_files(folder.rglob("*"))
     try:
         about = json.loads(layout.about.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -240,10 +243,27 @@ def _load_plain(layout: Layout, about: Mapping[str, object]):
     from peft import PeftModel
 
     base = load_lm(str(about["base"]))
-    model = LanguageModel(PeftModel.from_pretrained(base, str(layout.folder)).merge_and_unload(), vocabulary_size=about["vocabulary_size"], new_tokens=len(load_file(layout.rows)["rows"]))
+    _check_adapter(layout.folder)
+    try:
+        merged = PeftModel.from_pretrained(base, str(layout.folder)).merge_and_unload()
+    except RuntimeError as error:
+        raise ValueError(f"the adapter of {layout.folder} is not one of its base: {str(error).splitlines()[-1].strip()}") from None
+    model = LanguageModel(merged, vocabulary_size=about["vocabulary_size"], new_tokens=len(load_file(layout.rows)["rows"]))
     with torch.no_grad():
         model.learned.copy_(load_file(layout.rows)["rows"])
-    return model.plain()
+    plain = model.plain()
+    check_numbers(plain, str(layout.folder))
+    return plain
+
+
+def _check_adapter(folder: Path) -> None:
+    """PEFT makes matrices of whatever rank the adapter's settings name, and then looks whether the file has them."""
+    rank = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("r")
+    with safe_open(folder / "adapter_model.safetensors", "pt") as file:
+        for key in file.keys():
+            shape = file.get_slice(key).get_shape()
+            if (".lora_A." in key and shape[0] != rank) or (".lora_B." in key and shape[-1] != rank):
+                raise ValueError(f"adapter_config.json of {folder} says r={rank}, and {key} has the shape {shape}: they do not belong together")
 
 
 def _copy_base(source: Path, target: Path) -> None:
