@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import io
 import json
+import locale
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,11 +49,24 @@ def pretrained(kind: type, name: str, **options: object) -> object:
     """
     if Path(name).is_dir():
         inspect_files(Path(name).iterdir())
-        return kind.from_pretrained(name, trust_remote_code=False, **options)
+        with _decimal_points():
+            return kind.from_pretrained(name, trust_remote_code=False, **options)
     found = re.fullmatch(r"([\w.-]+(?:/[\w.-]+)?)@([0-9a-f]{40})", name)
     if found is None:
         raise FileNotFoundError(f"{name!r} is no folder; expected one, or what a hub has at one commit: ORG/NAME@COMMIT, with its 40 hexadecimal digits")
-    return kind.from_pretrained(found[1], revision=found[2], trust_remote_code=False, **options)
+    with _decimal_points():
+        return kind.from_pretrained(found[1], revision=found[2], trust_remote_code=False, **options)
+
+
+@contextmanager
+def _decimal_points() -> Iterator[None]:
+    """In a program that has taken over a locale of decimal commas, protobuf finds no number in the 0.9995 of a SentencePiece model."""
+    before = locale.setlocale(locale.LC_NUMERIC)
+    locale.setlocale(locale.LC_NUMERIC, "C")
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_NUMERIC, before)
 
 
 def load_lm(name: str) -> PreTrainedModel:

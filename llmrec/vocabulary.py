@@ -32,7 +32,8 @@ class Vocabulary:
         self.size = size
         self.start = start
         self.end = end
-        self._control = {token_id for token_id, token in tokenizer.get_added_tokens_decoder().items() if token.special} | {start, end}
+        # Also those that are called no special ones, such as <think> or <tool_call>: what a chat is made of is nothing a title may say.
+        self._control = {*tokenizer.get_added_tokens_decoder(), start, end}
         self._plain = _without_added_tokens(tokenizer)
         # One preamble or separator is written thousands of times.
         self.template = lru_cache(maxsize=65_536)(self._template)

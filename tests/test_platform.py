@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 WHOLE_WAY = """
-import json, sys
+import json, locale, sys
+locale.setlocale(locale.LC_ALL, "")  # as a program may that has us in it: Python alone takes no more than the letters from its surroundings
 from pathlib import Path
 from llmrec import generate, prepare
 from train import finetune, pretrain
@@ -33,10 +34,22 @@ VARIANTS: dict[str, dict[str, object]] = {
     "no locale, no home, a closed mask, hash seed 1, a long path of many scripts": {"environment": {"LC_ALL": "C", "LANG": "C", "PYTHONHASHSEED": "1"}, "unset": ["HOME", "XDG_CACHE_HOME"], "umask": 0o077, "folder": LONG},
 }
 MORE = {
-    "a German locale": {"environment": {"LC_ALL": "de_DE.UTF-8", "LC_NUMERIC": "de_DE.UTF-8"}}, "a caches' folder that cannot be written": {"environment": {"HF_HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none", "MPLCONFIGDIR": "/proc/none"}},
+    "a German locale": {"environment": {"LC_ALL": "de_DE.UTF-8"}}, "a caches' folder that cannot be written": {"environment": {"HF_HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none", "MPLCONFIGDIR": "/proc/none"}},
     **{f"hash seed {seed}": {"environment": {"PYTHONHASHSEED": str(seed)}} for seed in (0, *range(2, 10))},
     **{f"time zone {zone}": {"environment": {"TZ": zone}} for zone in ("UTC", "America/New_York", "Pacific/Kiritimati")},
 }
+
+
+@pytest.fixture(scope="module")
+def locales(tmp_path_factory):
+    """The folder of the locales that the variants name, made of the system's sources; they need not be installed."""
+    folder = tmp_path_factory.mktemp("locales")
+    for name in ("tr_TR", "de_DE"):
+        try:
+            subprocess.run(["localedef", "-i", name, "-f", "UTF-8", str(folder / f"{name}.UTF-8")], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no locale can be made here: {error}")
+    return folder
 
 
 def go(folder, raw, *, environment=None, unset=(), umask=0o022, flags=()):
@@ -69,8 +82,10 @@ def plain(raw, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*VARIANTS, *(pytest.param(name, marks=pytest.mark.nightly) for name in MORE)])
-def test_every_surrounding_gives_the_same_bytes(plain, raw, tmp_path, counted, name):
+def test_every_surrounding_gives_the_same_bytes(plain, raw, tmp_path, counted, name, request):
     variant = dict({**VARIANTS, **MORE}[name])
+    if "locale" in name and "no locale" not in name:
+        variant["environment"] = {**variant["environment"], "LOCPATH": str(request.getfixturevalue("locales"))}
     folder = tmp_path / str(variant.pop("folder", "run"))
     found = go(folder, raw, **variant)
     bad = [each for each in COMPARED if found.get(each) != plain.get(each)]

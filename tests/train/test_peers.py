@@ -157,21 +157,41 @@ def descendants(marker):
     return found
 
 
+BUSY = ["checkpoint_steps=1", "pretrain.validation.every_epochs=0.01"]
+ROOM_FOR_ONE = 5_800
+"""Kilobytes that a checkpoint fits into, and not another one beside it."""
+SIZES = [2_000, 5_000, 9_000] if ROUNDS == 1 else [500, 1_500, 2_500, 3_500, 5_000, 6_200, 7_000, 8_000, 9_500, 11_000]
+WAYS = [
+    ("in a step", signal.SIGTERM, []), ("in a step", signal.SIGINT, []), ("in a step", signal.SIGHUP, []), ("while it saves", signal.SIGTERM, BUSY[:1]), ("while it validates", signal.SIGTERM, BUSY[1:]),
+    ("twice", signal.SIGTERM, []), ("before it trains", signal.SIGTERM, []),
+]
+"""When a launcher is asked to end, and by what; by day the first alone."""
+
+
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_scheduler_that_ends_the_launcher_finds_a_checkpoint_and_no_orphan(corpus, tmp_path, counted, launcher):
     begin, world = LAUNCHERS[launcher]
     bad = 0
     for round in range(ROUNDS):
-        output = tmp_path / f"run-{round}"
-        command = [sys.executable, *begin, "train.pretrain", *FAST, f"data.corpus={corpus}", f"output={output}", f"processes={world}", "checkpoint_steps=100000", "pretrain.max_steps=100000", "pretrain.average=0"]
+        output, (moment, number, more) = tmp_path / f"run-{round}", WAYS[round % len(WAYS)]
+        command = [
+            sys.executable, *begin, "train.pretrain", *FAST, f"data.corpus={corpus}", f"output={output}", f"processes={world}", "checkpoint_steps=100000", "pretrain.max_steps=100000", "pretrain.average=0", *more,
+        ]
         with open(tmp_path / "talk", "w") as talk:
             process = subprocess.Popen(command, cwd=ROOT, stdout=talk, stderr=talk, env=environment())
-            log, until = output.with_name(f"{output.name}.run") / "log.jsonl", time.monotonic() + 120
-            while not (log.is_file() and '"step": 20' in log.read_text()) and process.poll() is None and time.monotonic() < until:
-                time.sleep(0.05)
+            scratch, until = output.with_name(f"{output.name}.run"), time.monotonic() + 120
+            there = {
+                "before it trains": lambda: (tmp_path / "talk").stat().st_size > 0 or scratch.exists(), "while it saves": lambda: any(scratch.glob("checkpoints/.tmp-*")),
+                "while it validates": lambda: (scratch / "log.jsonl").is_file() and '"valid' in (scratch / "log.jsonl").read_text(),
+            }.get(moment, lambda: (scratch / "log.jsonl").is_file() and '"step": 20' in (scratch / "log.jsonl").read_text())
+            while not there() and process.poll() is None and time.monotonic() < until:
+                time.sleep(0.001 if moment == "while it saves" else 0.05)
             assert process.poll() is None, (tmp_path / "talk").read_text()[-3000:]
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             asked = time.monotonic()
+            if moment == "twice":
+                time.sleep(0.05)
+                process.send_signal(number)
             while descendants(str(output)) and time.monotonic() - asked < 20:
                 time.sleep(0.1)
             left = descendants(str(output))
@@ -179,20 +199,30 @@ def test_a_scheduler_that_ends_the_launcher_finds_a_checkpoint_and_no_orphan(cor
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         said = (tmp_path / "talk").read_text()
-        bad += bool(left) or len(intact(tmp_path, output.name)) != 1 or process.returncode == 0 or said.count("the same command goes on from here") != 1
-        assert not bad, f"round {round}: {left} left, exit {process.returncode}\n{said[-3000:]}"
-    counted(f"SIGTERM to {launcher}: an orphan, or no checkpoint, within 20 s", bad, ROUNDS)
+        saved = (not output.exists() and len(intact(tmp_path, output.name)) <= 1) if moment == "before it trains" else len(intact(tmp_path, output.name)) == 1 and said.count("the same command goes on from here") == 1
+        bad += bool(left) or not saved or process.returncode == 0
+        assert not bad, f"round {round}, {number.name} {moment}: {left} left, exit {process.returncode}\n{said[-3000:]}"
+    counted(f"SIGTERM, SIGINT or SIGHUP to {launcher}, in a step, a save, a validation or before: an orphan, or no checkpoint, within 20 s", bad, ROUNDS)
 
 
-@pytest.mark.parametrize("megabytes", [1, 2, 3])
-def test_a_full_disk_ends_with_its_code_the_folder_and_the_bytes(corpus, tmp_path, megabytes):
-    """A file system of so many megabytes, which only this command sees."""
+LEFT = """
+import json, sys; from pathlib import Path; from llmrec.publishing import verify
+folder = Path(sys.argv[1]); steps = sorted(folder.glob("run.run/checkpoints/step-*"))
+for step in steps: verify(step)
+print(json.dumps([[path.name for path in folder.iterdir()], [path.name for path in folder.glob("run.run/checkpoints/*")], len(steps)]))
+"""
+
+
+@pytest.mark.parametrize("kilobytes", SIZES)
+def test_a_full_disk_ends_with_its_code_the_folder_and_the_bytes(corpus, tmp_path, kilobytes):
+    """A file system of so many kilobytes, which only this command sees: too small for a checkpoint, or for a second one beside it, or for the model."""
     disk = tmp_path / "disk"
     disk.mkdir()
     arguments = [*FAST, "model.width=128", f"data.corpus={corpus}", f"output={disk / 'run'}"]
-    inside = f'mount -t tmpfs -o size={megabytes}m none "{disk}" && shift 0 && "$@"; code=$?; ls -A "{disk}/run.run/checkpoints" 2>/dev/null; exit $code'
+    inside = f'mount -t tmpfs -o size={kilobytes}k none "{disk}" && shift 0 && "$@"; code=$?; "$1" -c \'{LEFT}\' "{disk}"; exit $code'
     done = subprocess.run(["unshare", "-rm", "sh", "-c", inside, "sh", sys.executable, "-m", "train.pretrain", *arguments], cwd=ROOT, capture_output=True, text=True, env=environment(), timeout=120)
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"this machine lets nobody mount: {done.stderr.strip()}")
-    assert done.returncode == 5 and "were written and" in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]
-    assert ".tmp-" not in done.stdout
+    assert done.returncode == 5 and "were written and" in done.stderr and str(disk) in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]
+    beside, checkpoints, whole = json.loads(done.stdout)
+    assert beside == ["run.run"] and len(checkpoints) == whole == (kilobytes >= ROOM_FOR_ONE), done.stderr[-2000:]
