@@ -32,7 +32,7 @@ PREAMBLE = """# Reliability
 Written by `pytest -p tests.reliability --reliability docs` from its last run; do not edit. A figure says how many of how many went wrong; the goal is none.
 Kills and faults are those of Linux on a CPU, and a loss of power that of a model of a disk: real drives, other systems, more than three processes and network disks are not shown here.
 """
-TOLD = ("LLMREC_KILLS", "LLMREC_ROUNDS", "LLMREC_FUZZ_ROUNDS", "LLMREC_POSITIONS", "LLMREC_QUESTIONS")
+TOLD = ("LLMREC_KILLS", "LLMREC_ROUNDS", "LLMREC_FUZZ_ROUNDS", "LLMREC_TABLES", "LLMREC_POSITIONS", "LLMREC_QUESTIONS")
 """What sets how often something is tried."""
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from llmrec.readers import table
 from llmrec.readers.ingest import IngestSettings, assemble, clean
 from llmrec.splits import SplitSettings, split_files
 
-EXAMPLES = settings(deadline=None, derandomize=True, max_examples=60, database=None)  # the same ones at every run
+TABLES = int(os.environ.get("LLMREC_TABLES", "60"))
+EXAMPLES = settings(deadline=None, derandomize=True, max_examples=TABLES, database=None)  # the same ones at every run
 
 ids = st.one_of(st.sampled_from(["u1", "U1", "007", "7", "NA", "null", "1e5", "é", "e\u0301", " a", "<s>", "a,b", 'a"b', "👩‍👩‍👧", "=1+1", "../x"]), st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6).filter(str.strip))
 times = st.one_of(st.integers(0, 1_700_000_000).map(str), st.sampled_from(["2020-01-02", "2020-01-02T03:04:05Z", "-1", "soon", "", "1e18", "nan"]))

@@ -13,6 +13,7 @@ from llmrec.interactions import Corpus
 from llmrec.prepare import main
 
 ROUNDS = int(os.environ.get("LLMREC_FUZZ_ROUNDS", "40"))
+FLIPS = 200
 ROWS = [{"user_id": f"u{n % 5}", "item_id": f"i{n % 7}", "timestamp": str(1_600_000_000 + n), "rating": str(1 + n % 5), "review": f"A “nice” one, number {n}"} for n in range(40)]
 
 
@@ -68,3 +69,23 @@ def test_a_damaged_file_ends_with_an_exit_code_and_a_sentence(files, name, tmp_p
             assert report["rows_read"] == report["kept"] + report["merged"] + report["quarantined"], f"seed {seed}"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held < 500_000, "files of a few kilobytes took half a gigabyte"
     counted(f"Damaged files ({name}) that ended otherwise than with 0 or 3 and a sentence", 0, ROUNDS)
+
+
+def test_a_flipped_bit_of_a_corpus_is_found_before_anything_is_read(files, tmp_path, capsys, counted):
+    """Parquet files with a flipped bit may be read without a word; the manifest's hashes tell."""
+    (tmp_path / "log.csv").write_bytes(files["log.csv"])
+    assert main(["table", "--interactions", str(tmp_path / "log.csv"), "--out", str(tmp_path / "corpus"), "--split", "none"]) == 0
+    rng, bad = random.Random(0), 0
+    for number in range(FLIPS):
+        path = tmp_path / "corpus" / ("items.parquet" if number % 2 else "interactions.parquet")
+        whole = path.read_bytes()
+        place = rng.randrange(len(whole))
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << rng.randrange(8)]) + whole[place + 1 :])
+        try:
+            Corpus.load(tmp_path / "corpus")
+            bad += 1
+        except ValueError as error:
+            bad += f"{path} is not the file its manifest names" not in str(error)
+        path.write_bytes(whole)
+    counted("Flipped bits of a corpus that are not found by the file's name", bad, FLIPS)
+    assert not bad and Corpus.load(tmp_path / "corpus").report["kept"] == len(ROWS)
