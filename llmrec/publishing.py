@@ -59,6 +59,19 @@ def publish(folder: Path, *, overwrite: bool = False, hashes: bool = False) -> I
         raise
 
 
+def publish_text(path: Path, text: str) -> None:
+    """Writes a text file that appears whole or not at all; what stood there before stays until then."""
+    written = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    try:
+        written.write_text(text, encoding="utf-8")
+        _sync(written)
+        os.replace(written, path)
+    except BaseException:
+        written.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
 def sole_writer(path: Path, *, of: Path | None = None) -> TextIO:
     """The file at `path`, made if need be and opened for appending and reading, locked against all other processes until it is closed or its process ends.
 

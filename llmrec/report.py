@@ -17,6 +17,7 @@ from pathlib import Path
 from llmrec import __version__, plots
 from llmrec.evaluation import Report
 from llmrec.metrics import HEADLINES, LOWER_IS_BETTER
+from llmrec.publishing import publish_text
 
 Record = Mapping[str, object]
 # Column by column, what a table of a family shows; report.json has the rest.
@@ -72,8 +73,8 @@ def write_report(report: Report, about: Record, folder: Path) -> None:
     models, seed, training, fault."""
     folder.mkdir(parents=True, exist_ok=True)
     record = {**report.to_json(), **about}
-    (folder / "report.json").write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    (folder / "report.html").write_text(render(record), encoding="utf-8")
+    publish_text(folder / "report.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    publish_text(folder / "report.html", render(record))
 
 
 def print_table(report: Report, models: Sequence[str]) -> None:

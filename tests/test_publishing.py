@@ -144,3 +144,12 @@ def test_verify_needs_a_listing_of_its_own_files(tmp_path):
     (tmp_path / "files.json").write_text('{"files": {"../a": {"size": 0, "sha256": ""}}}')
     with pytest.raises(ValueError, match="not a file of its folder"):
         verify(tmp_path)
+
+
+def test_a_text_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "report.json"
+    publishing.publish_text(path, "before")
+    monkeypatch.setattr(publishing.os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        publishing.publish_text(path, "after")
+    assert path.read_text() == "before" and [found.name for found in tmp_path.iterdir()] == ["report.json"]

@@ -8,6 +8,7 @@ import logging
 import os
 import shlex
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -70,8 +71,8 @@ def bare(templates: Sequence[PromptTemplate]) -> tuple[PromptTemplate, ...]:
 
 
 def offered(phase: PhaseSettings, corpus: Corpus) -> PhaseSettings:
-    """The phase with those of its tasks that the corpus allows; the others are named with the reason. Raises KeyError for an unknown task, ValueError where none is left."""
-    kept = {}
+    """The phase with those of its tasks that the corpus allows; the others are named with the reason. Raises KeyError for an unknown task, ValueError where none is left, or train has fewer than two users or items."""
+    kept, users, items = {}, corpus.interactions.part(TRAIN).frame["user_id"].n_unique(), len(corpus.catalog)
     for name in (*phase.tasks, *phase.tokens):
         if name not in OBJECTIVES:
             raise KeyError(f"unknown task {name!r} in {'tasks' if name in phase.tasks else 'tokens'}; available: {', '.join(OBJECTIVES)}")
@@ -83,6 +84,8 @@ def offered(phase: PhaseSettings, corpus: Corpus) -> PhaseSettings:
             log.info("left out: %s", reason)
     if not kept:
         raise ValueError(f"none of the tasks {', '.join(phase.tasks)} can be trained on this corpus (reasons above)")
+    if min(users, items) < 2:
+        raise ValueError(f"train has {users} user(s) and the catalogue {items} item(s): nothing can be told apart with fewer than two of each")
     return phase.model_copy(update={"tasks": kept})
 
 
@@ -170,7 +173,14 @@ def backing_of(settings: Settings, timelines: Timelines, tasks: Sequence[str], *
 @contextmanager
 def alone_in(scratch: Path) -> Iterator[None]:
     """A block in which no other process trains into this folder; where nothing else was put there, it leaves nothing. Raises BlockingIOError where another process does."""
-    lock = sole_writer(scratch / "lock")
+    try:
+        lock = sole_writer(scratch / "lock")
+    except BlockingIOError as error:
+        holder = (scratch / "lock").read_text(encoding="utf-8").strip()
+        raise BlockingIOError(error.errno, f"{holder or 'another process'} is training into this; wait for it, or name another output", str(scratch)) from None
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} of {socket.gethostname()}\n")
+    lock.flush()
     try:
         yield
     finally:

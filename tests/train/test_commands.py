@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from llmrec.config import load_settings
-from llmrec.interactions import Corpus, Event, Interactions
+from llmrec.interactions import Catalog, Corpus, Event, Interactions
 from llmrec.predictions import Request
 from llmrec.recommender import Recommender
 from train import finetune, pretrain
@@ -246,6 +246,19 @@ def test_a_corpus_with_nothing_in_train_is_refused(refused, toy_corpus, tmp_path
     folder = bare(toy_corpus, tmp_path / "corpus", part=pl.lit("test"))
     code, said = refused(pretrain.main, f"data.corpus={folder}", f"output={tmp_path / 'base'}", "pretrain.tasks={next_item: 1}")
     assert code == 3 and "none of the tasks next_item" in said
+
+
+@pytest.mark.parametrize(("kept", "words"), [({"user_id": ["u0"]}, "train has 1 user(s)"), ({"item_id": ["i0"]}, "the catalogue 1 item(s)")], ids=["one user", "one item"])
+def test_a_corpus_of_one_user_or_one_item_is_refused_before_a_model_is_made(refused, toy_corpus, tmp_path, monkeypatch, kept, words):
+    frame = toy_corpus.interactions.frame
+    for name, values in kept.items():
+        frame = frame.filter(pl.col(name).is_in(values))
+    catalog = Catalog(toy_corpus.catalog.frame.filter(pl.col("item_id").is_in(frame["item_id"].unique().to_list())))
+    (tmp_path / "corpus").mkdir()
+    replace(toy_corpus, interactions=replace(toy_corpus.interactions, frame=frame), catalog=catalog).save(tmp_path / "corpus")
+    monkeypatch.setattr("llmrec.bases.create_base", lambda *arguments, **settings: pytest.fail("a model is made"))
+    code, said = refused(pretrain.main, f"data.corpus={tmp_path / 'corpus'}", f"output={tmp_path / 'base'}")
+    assert code == 3 and words in said and "fewer than two of each" in said
 
 
 def test_finetune_needs_a_trained_base(refused, corpus, tmp_path):
