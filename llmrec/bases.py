@@ -48,7 +48,7 @@ def pretrained(kind: type, name: str, **options: object) -> object:
     Raises FileNotFoundError for a name that is neither.
     """
     if Path(name).is_dir():
-        inspect_files(Path(name).iterdir())
+        inspect_files(path for path in Path(name).iterdir() if path.suffix != ".safetensors")  # of those it is known below which are loaded
         with _decimal_points():
             return kind.from_pretrained(name, trust_remote_code=False, **options)
     found = re.fullmatch(r"([\w.-]+(?:/[\w.-]+)?)@([0-9a-f]{40})", name)
@@ -106,6 +106,7 @@ def check_weights(folder: Path) -> None:
             raise ValueError(f"{listing} names {name!r}; expected .safetensors files of the folder itself")
         if not (folder / name).is_file():
             raise OSError(f"{folder / name} is missing or no file; expected weights in safetensors")
+    inspect_files(folder / name for name in names)
     shapes = []
     for name in names:
         with safe_open(folder / name, "pt") as file:

@@ -94,7 +94,7 @@ class ValidationSettings(Section):
     every_epochs: float = Field(1.0, gt=0)
     """Epochs between two validations."""
     limit: int = Field(2000, ge=1)
-    """Held-out questions used, the same at every validation."""
+    """Held-out questions used, the same at every validation. The share of the memory and the weight of words are fitted at the end on up to 10,000 users, whatever stands here."""
     patience: int = Field(5, ge=1)
     """Validations without a gain after which training stops."""
 

@@ -10,8 +10,8 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-MAX_TEXT = 100 << 20
-"""Bytes of a text that describes a model, such as tokenizer.json: those of vocabularies of 250,000 words have a third of it."""
+MAX_TEXT = 200 << 20
+"""Bytes of a text that describes a model, such as tokenizer.json, whose largest have some tens of megabytes."""
 MAX_HEADER = 8 << 20
 """Bytes of a safetensors header: some 80,000 tensors."""
 TEXTS = (".json", ".yaml", ".jinja", ".txt", ".model")
@@ -40,8 +40,9 @@ def _inspect_header(path: Path) -> None:
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice")
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} stands twice")
+        found[name] = value
     return found

@@ -22,6 +22,8 @@ IMPRESSION = "impression"
 FORMAT = 1
 
 REQUIRED = {"user_id": pl.String, "item_id": pl.String, "position": pl.Int64, "event": pl.String, "part": pl.String}
+UNTITLED = "untitled"
+"""What an item without a title is called."""
 OPTIONAL = {
     "timestamp": pl.Float64,
     "rating": pl.Float64,

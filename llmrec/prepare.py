@@ -127,7 +127,7 @@ def _common(parser: argparse.ArgumentParser, splits: Sequence[str], units: Seque
     parser.add_argument("--time-unit", choices=units, default="s", help="what times given as numbers count (default s: seconds since 1970)")
     parser.add_argument("--shuffle-ties", type=int, metavar="SEED", help="put a user's rows of one time in a random order (default: the order of the file)")
     parser.add_argument("--merge-repeats", action="store_true", help="merge exact repeats also where there are no times (with times they always are)")
-    parser.add_argument("--redact", action="store_true", help="take mail addresses, phone and card numbers out of titles, attributes, reviews, summaries and queries; ids stay as they are")
+    parser.add_argument("--redact", action="store_true", help="take mail addresses, phone numbers that begin with + and card numbers out of titles, attributes, reviews, summaries and queries; ids stay as they are")
     parser.add_argument("--max-bad", type=_share, default=0.001, metavar="FRACTION", help="part of the rows that may be quarantined before the log is refused (default 0.001)")
 
 

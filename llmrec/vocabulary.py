@@ -18,6 +18,8 @@ from tokenizers import Tokenizer
 MAX_CHARACTERS = 512
 """User text is cut here before it is tokenised: truncation afterwards does not bound a tokenizer's cost."""
 
+_MARK = re.compile(r"<.{2,}>|\[.{2,}\]|.*\|.*", re.DOTALL)
+"""An added token that marks something, rather than being a word."""
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -32,12 +34,14 @@ class Vocabulary:
         self.size = size
         self.start = start
         self.end = end
-        # Also those that are called no special ones, such as <think> or <tool_call>: what a chat is made of is nothing a title may say.
-        self._control = {*tokenizer.get_added_tokens_decoder(), start, end}
+        # Also marks that are called no special ones, such as <think>: what a chat is made of is nothing a title may say. Runs of spaces or digits that a family adds are words as any.
+        self._control = {token_id for token_id, token in tokenizer.get_added_tokens_decoder().items() if token.special or _MARK.fullmatch(token.content)} | {start, end}
         self._plain = _without_added_tokens(tokenizer)
         # One preamble or separator is written thousands of times.
         self.template = lru_cache(maxsize=65_536)(self._template)
         self.quote = lru_cache(maxsize=65_536)(self._quote)
+        for run in "a1 -":
+            self._quote((MAX_CHARACTERS - 1) * run + "!")  # a sample: patterns that take for ever show it on one sign many times over
 
     @classmethod
     def load(cls, folder: Path, *, size: int, start: int, end: int) -> Vocabulary:
@@ -49,10 +53,7 @@ class Vocabulary:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library has no class of its own for what it cannot read
             raise ValueError(f"{path} is not a tokenizer that can be read: {error}") from None
-        found = cls(tokenizer, size=size, start=start, end=end)
-        for run in "a1 -":
-            found.quote((MAX_CHARACTERS - 1) * run + "!")  # a pattern that takes for ever shows it on one sign many times over
-        return found
+        return cls(tokenizer, size=size, start=start, end=end)
 
     def _template(self, text: str) -> tuple[int, ...]:
         """The ids of template text, trusted."""

@@ -5,7 +5,7 @@
         options  of prepare, beside the files    says     words that stand on stderr          silent   words that stand nowhere in it
         kept, merged, quarantined (by reason)    users, items, titles, scale    of the corpus
         make     a function of MAKERS that writes what is too large or too odd to be kept as a file
-        untitled    items without a title                  parts    of a user's events, in their order        texts    all reviews, sorted
+        untitled    items without a title                  parts    of a user's events, in their order        texts    all reviews, sorted        attributes    of an item, their values
         plain    titles become text and nothing else in a prompt             same_as   a log that gives the same corpus to the byte
         file     the log's name, where it is not log.*                       prompt    titles as prompts show them
 
@@ -128,6 +128,8 @@ def test_bad_input(path, tmp_path, capsys, toy_vocabulary, monkeypatch):
         assert report["untitled_items"] == expect["untitled"]
     for user, parts in expect.get("parts", {}).items():
         assert corpus.interactions.frame.filter(user_id=user)["part"].to_list() == parts
+    for item, values in expect.get("attributes", {}).items():
+        assert [value for rows in corpus.catalog.attribute_values.values() for value in rows[corpus.catalog.row(item)]] == values
     if "texts" in expect:
         assert corpus.interactions.frame["review"].sort().to_list() == expect["texts"]
     if "scale" in expect:

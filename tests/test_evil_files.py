@@ -253,6 +253,11 @@ def a_tensor_twice(folder, marker):
     header(path, json.dumps(entries)[:-1].encode() + b", " + json.dumps({name: entries[name]})[1:].encode(), payload)
 
 
+def a_name_twice_among_many(folder, marker):
+    names = b",".join(b'"%05x":0' % n for n in range(700_000))
+    header(folder / "model.safetensors", b"{" + names + b',"%05x":0}' % 699_999)
+
+
 def a_million_tensors(folder, marker):
     header(folder / "model.safetensors", {f"t{n}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for n in range(1_000_000)})
 
@@ -289,6 +294,20 @@ def an_adapter_of_many_million_ranks(folder, marker):
     _with_adapter(folder, lambda tensor: tensor, rank=20_000_000)
 
 
+def an_adapter_of_hidden_ranks(folder, marker):
+    _with_adapter(folder, lambda tensor: tensor)
+    edit(folder / "adapter_config.json", rank_pattern={"q_proj": 20_000_000})
+
+
+def an_adapter_that_is_a_list(folder, marker):
+    _with_adapter(folder, lambda tensor: tensor)
+    (folder / "adapter_config.json").write_text("[]")
+
+
+def shares_of_another_time(folder, marker):
+    edit(folder / "recommender.json", shares={"next_item": [[0, 0.4], [4, 0.3]]})
+
+
 def _with_adapter(folder, change, rank=4):
     """The model as a base with an adapter on its queries, each tensor changed."""
     base = folder / "base"
@@ -315,7 +334,7 @@ EVIL = [
     weights_that_are_missing, weights_that_are_no_numbers, a_config_of_a_giant, a_config_of_negative_size, yaml_that_constructs, yaml_of_laughs, a_deep_card, a_tokenizer_of_another_kind, a_task_that_is_a_path,
     an_index_of_fewer_codes, vectors_that_are_no_numbers, a_base_that_is_fetched, an_adapter_in_a_pickle, precedents_beyond_the_end, precedents_that_are_no_texts, a_memory_beyond_the_catalogue,
     shards_through_a_pipe, a_tensor_twice, a_million_tensors, a_tokenizer_of_500_megabytes, a_tokenizer_that_takes_for_ever, a_listing_of_files_outside, a_link_among_published_files, an_adapter_of_no_numbers,
-    an_adapter_of_another_shape, an_adapter_of_many_million_ranks,
+    an_adapter_of_another_shape, an_adapter_of_many_million_ranks, a_name_twice_among_many, an_adapter_of_hidden_ranks, an_adapter_that_is_a_list, shares_of_another_time,
 ]
 
 

@@ -79,3 +79,13 @@ def test_template_text_and_quotes_meet_at_a_token_boundary(toy_vocabulary):
 
 def test_printable_keeps_one_line():
     assert printable("a\r\n\tb\u2028c\u202ed\ud800e") == "a b cde"
+
+
+def test_words_that_a_family_adds_stay_words(toy_tokenizer):
+    """Runs of spaces, digits and plain words among the added tokens, as in Gemma or GPT-NeoX: a text with them is not spelled sign by sign, and nothing of it is lost."""
+    tokenizer = Tokenizer.from_str(toy_tokenizer.backend_tokenizer.to_str())
+    plain = Vocabulary(Tokenizer.from_str(tokenizer.to_str()), size=tokenizer.get_vocab_size(), start=1, end=2)
+    tokenizer.add_tokens(["▁▁", "  ", *"0123456789", "Silver"])
+    added = Vocabulary(tokenizer, size=tokenizer.get_vocab_size(), start=1, end=2)
+    for text in ("The Silver  Lake 1984", "route 66 of 1984", "7", "  "):
+        assert added.quote(text) == plain.quote(text) and added.decode(added.quote(text)) == text.strip()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -104,6 +105,10 @@ class _Weighing(Combiner):
         super().__init__(replace(of.backing, memory=memory), of.fitted, catalog=of.catalog, vocabulary=of.vocabulary)
         self.settings, self.targets = settings, np.array(targets)
         self.gained = np.zeros((len(settings), len(targets)))
+
+    @cached_property
+    def texts(self) -> Callable[[list], np.ndarray]:
+        return _Last(super().texts)
 
     def worded(self, requests: Sequence[Request], scores: np.ndarray) -> np.ndarray:
         self._said = scores.copy()

@@ -71,7 +71,7 @@ def bare(templates: Sequence[PromptTemplate]) -> tuple[PromptTemplate, ...]:
 
 
 def offered(phase: PhaseSettings, corpus: Corpus) -> PhaseSettings:
-    """The phase with those of its tasks that the corpus allows; the others are named with the reason. Raises KeyError for an unknown task, ValueError where none is left, or train has fewer than two users or items."""
+    """The phase with those of its tasks that the corpus allows; the others are named with the reason. Raises KeyError for an unknown task, ValueError where none is left, or train has fewer than two users or the catalogue fewer than two items."""
     kept, users, items = {}, corpus.interactions.part(TRAIN).frame["user_id"].n_unique(), len(corpus.catalog)
     for name in (*phase.tasks, *phase.tokens):
         if name not in OBJECTIVES:
@@ -176,12 +176,15 @@ def alone_in(scratch: Path) -> Iterator[None]:
     try:
         lock = sole_writer(scratch / "lock")
     except BlockingIOError as error:
-        holder = (scratch / "lock").read_text(encoding="utf-8").strip()
+        holder = ""
+        with suppress(OSError):  # it may be done by now
+            holder = (scratch / "lock").read_text(encoding="utf-8").strip()
         raise BlockingIOError(error.errno, f"{holder or 'another process'} is training into this; wait for it, or name another output", str(scratch)) from None
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} of {socket.gethostname()}\n")
-    lock.flush()
     try:
+        with suppress(OSError):  # a full disk is told by whoever needs room on it
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} of {socket.gethostname()}\n")
+            lock.flush()
         yield
     finally:
         with suppress(OSError):  # there are checkpoints, or the run is finished and all of it is gone
@@ -191,9 +194,9 @@ def alone_in(scratch: Path) -> Iterator[None]:
 
 
 def some_users(corpus: Corpus, fraction: float, seed: int) -> Corpus:
-    """The corpus with this part of its users, at least one."""
+    """The corpus with this part of its users, at least two."""
     users = np.sort(corpus.interactions.frame["user_id"].unique().to_numpy())
-    drawn = np.random.default_rng(seed).permutation(users)[: max(1, round(fraction * len(users)))]
+    drawn = np.random.default_rng(seed).permutation(users)[: max(2, round(fraction * len(users)))]
     return replace(corpus, interactions=replace(corpus.interactions, frame=corpus.interactions.frame.filter(pl.col("user_id").is_in(drawn.tolist()))))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from llmrec.indexing.index import ItemIndex
+from llmrec.interactions import UNTITLED
 
 MAX_TOKENS = 24
 """Longer titles are cut: a code's length is paid at every event and every decoding step."""
@@ -24,7 +25,7 @@ def build(titles: Sequence[str], encode: Callable[[str], Sequence[int]], *, end:
     taken: set[tuple[int, ...]] = set()
     counts: dict[tuple[int, ...], int] = {}
     for title in titles:
-        base = tuple(encode(title.strip() or "untitled"))[:MAX_TOKENS] or tuple(encode("untitled"))
+        base = tuple(encode(title.strip() or UNTITLED))[:MAX_TOKENS] or tuple(encode(UNTITLED))
         code, number = base, counts.get(base, 1)
         while code in taken:
             number += 1

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from llmrec.interactions import OPTIONAL, REQUIRED, TRAIN, Catalog, Corpus, Interactions
+from llmrec.interactions import OPTIONAL, REQUIRED, TRAIN, UNTITLED, Catalog, Corpus, Interactions
 from llmrec.readers.personal import TEXTS, redacted
 from llmrec.readers.raw import RawLog
 from llmrec.readers.rows import REASONS, RowRules
@@ -29,7 +29,6 @@ ROWS_PER_GROUP = 1_000_000
 ROWS_PER_PARQUET_GROUP = 250_000  # fixed, so that equal rows give equal bytes
 MAX_SCALE = 21  # a scale of 0 to 10 in halves
 MAX_BINS = 10
-UNTITLED = "untitled"
 
 
 @dataclass(frozen=True)

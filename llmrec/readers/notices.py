@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from llmrec.interactions import Corpus
-from llmrec.readers.personal import IN_IDS, IN_TEXTS
+from llmrec.interactions import TRAIN, Corpus
+from llmrec.readers.personal import addresses, personal
 
 EXAMPLES = 5
 _HIDDEN = r"[\p{Cf}--\x{200D}]"  # what prompts leave out; joined emoji keep their joiner
@@ -18,18 +18,19 @@ _HIDDEN = r"[\p{Cf}--\x{200D}]"  # what prompts leave out; joined emoji keep the
 
 def notices(corpus: Corpus) -> dict[str, object]:
     """Only what there is: `ids_alike`, for users and items the number of ids that are equal to another but for case, Unicode form or spaces around, and some of them (sets of ids); `hidden_characters`, titles with
-    characters that change how text is shown and cannot be seen; `personal_data`, ids and texts with a mail address, a phone number after +, or (texts alone) a card number; `one_answer`, columns of answers that are all equal; `single_events`, users with one event.
+    characters that change how text is shown and cannot be seen; `personal_ids` and `personal_texts`, ids and texts with a mail address, a phone number after +, or (texts alone) a card number; `one_answer`, columns of answers that are all equal; `single_events`, users whose only event is in train.
     """
     frame = corpus.interactions.frame
     users, items = frame["user_id"].unique(), pl.Series("item_id", list(corpus.catalog.item_ids), dtype=pl.String)
     titles = pl.Series("title", list(corpus.catalog.titles), dtype=pl.String)
-    texts = [titles, *(frame[name] for name in ("review", "summary", "query") if name in frame.columns)]
+    attributes = [pl.Series([value for values in rows for value in values], dtype=pl.String) for rows in corpus.catalog.attribute_values.values()]
+    texts = [titles, *attributes, *(frame[name] for name in ("review", "summary", "query") if name in frame.columns)]
     alike = {name: found for name, ids in (("user_id", users), ("item_id", items)) if (found := _alike(ids))}
-    personal = sum(int(ids.str.contains(IN_IDS).sum()) for ids in (users, items)) + sum(int(text.str.contains(IN_TEXTS).sum()) for text in texts)
     answers = {name: frame[name].drop_nulls().unique().to_list() for name in ("rating", "click", "purchase") if name in frame.columns}
     found = {
-        "ids_alike": alike, "hidden_characters": int(titles.str.contains(_HIDDEN).sum()), "personal_data": personal,
-        "one_answer": {name: float(values[0]) for name, values in answers.items() if len(values) == 1}, "single_events": int((frame["user_id"].value_counts()["count"] == 1).sum()),
+        "ids_alike": alike, "hidden_characters": int(titles.str.contains(_HIDDEN).sum()),
+        "personal_ids": sum(int(addresses(ids).sum()) for ids in (users, items)), "personal_texts": sum(int(personal(text).sum()) for text in texts),
+        "one_answer": {name: float(values[0]) for name, values in answers.items() if len(values) == 1}, "single_events": len(frame.group_by("user_id").agg(pl.len(), pl.col("part").first()).filter((pl.col("len") == 1) & (pl.col("part") == TRAIN))),
     }
     return {name: value for name, value in found.items() if value}
 
@@ -39,11 +40,13 @@ def told(found: Mapping[str, object]) -> list[str]:
     lines = [f"{kind['count']} {name} look alike (equal but for case, Unicode form or spaces around them) and stay different ids; some of them stand in manifest.json" for name, kind in found.get("ids_alike", {}).items()]
     if "hidden_characters" in found:
         lines.append(f"{found['hidden_characters']} titles hold hidden characters (direction marks, zero width): prompts leave them out")
-    if "personal_data" in found:
-        lines.append(f"{found['personal_data']} ids or texts hold what looks like mail addresses, phone or card numbers: texts reach prompts and models as they are; --redact takes them out of titles and texts")
+    if "personal_ids" in found:
+        lines.append(f"{found['personal_ids']} ids look like mail addresses or phone numbers: no prompt or log shows them, results do")
+    if "personal_texts" in found:
+        lines.append(f"{found['personal_texts']} titles, attributes or texts hold what looks like mail addresses, phone or card numbers: they reach prompts and models as they are; --redact takes them out")
     lines += [f"each {name} is {value:g}: nothing tells a good answer from a bad one, and figures such as auc are null" for name, value in found.get("one_answer", {}).items()]
     if "single_events" in found:
-        lines.append(f"{found['single_events']} users have a single event: they are kept, nothing of theirs is held out, and they show what is popular alone")
+        lines.append(f"{found['single_events']} users have a single event, in train: nothing of theirs is held out, and they show what is popular alone")
     return lines
 
 

@@ -23,7 +23,7 @@ from llmrec.decoding.allowed import Allowed
 from llmrec.decoding.reading import Reading
 from llmrec.decoding.search import beam, count_nodes, exact, score
 from llmrec.decoding.writing import write
-from llmrec.interactions import Catalog, Event
+from llmrec.interactions import UNTITLED, Catalog, Event
 from llmrec.model import LanguageModel
 from llmrec.predictions import Item, Prediction, Request
 from llmrec.recommender.combining import Backing, Combiner, Fitted
@@ -95,7 +95,7 @@ class Recommender:
         self.catalog = composer.catalog
         self.combiner = Combiner(backing, Fitted.of(self.card), catalog=self.catalog, vocabulary=composer.vocabulary)
         self.tasks = list(self.templates)
-        self.titles = {item_id: title or "untitled" for item_id, title in zip(self.catalog.item_ids, self.catalog.titles)}
+        self.titles = {item_id: title or UNTITLED for item_id, title in zip(self.catalog.item_ids, self.catalog.titles)}
         self._masks: dict[str, np.ndarray] = {}
         self._labels = np.array(self.catalog.item_ids, dtype=object)
 

@@ -91,8 +91,10 @@ class Fitted:
 
     @classmethod
     def of(cls, card: Mapping[str, object]) -> Fitted:
-        """What a model's card holds of it; a consensus without precedents may stand there as a list of tasks."""
+        """What a model's card holds of it; a consensus without precedents may stand there as a list of tasks. Raises ValueError for shares that are no numbers."""
         held = {name: card.get(name) or {} for name in cls.__dataclass_fields__}
+        if any(not isinstance(share, int | float) for share in held["shares"].values()):
+            raise ValueError(f"the card's shares of the memory are {held['shares']}; expected a number for each task. Train the model again")
         return cls(**{name: dict.fromkeys(told, 0.0) if isinstance(told, list) else dict(told) for name, told in held.items()})
 
 

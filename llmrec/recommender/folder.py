@@ -79,7 +79,7 @@ def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[P
     layout = Layout(folder)
     if not layout.about.is_file():
         raise FileNotFoundError(f"{layout.about} is missing: {folder} is not a model folder; train one with `accelerate launch -m train.finetune`")
-    inspect_files(folder.rglob("*"))
+    inspect_files([*folder.iterdir(), *layout.content.glob("*")])  # what else we wrote is read by ourselves alone
     try:
         about = json.loads(layout.about.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -257,12 +257,15 @@ def _load_plain(layout: Layout, about: Mapping[str, object]):
 
 
 def _check_adapter(folder: Path) -> None:
-    """PEFT makes matrices of whatever rank the adapter's settings name, and then looks whether the file has them."""
-    rank = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("r")
+    """PEFT makes matrices of whatever kind and rank the adapter's settings name, and then looks whether the file has them. Raises ValueError for others than we write."""
+    about = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    if not isinstance(about, dict) or about.get("peft_type") != "LORA" or about.get("rank_pattern"):
+        raise ValueError(f"adapter_config.json of {folder} is not that of a LoRA of one rank, which training writes; use another folder")
+    rank = about.get("r")
     with safe_open(folder / "adapter_model.safetensors", "pt") as file:
         for key in file.keys():
             shape = file.get_slice(key).get_shape()
-            if (".lora_A." in key and shape[0] != rank) or (".lora_B." in key and shape[-1] != rank):
+            if (".lora_A." in key and shape[:1] != [rank]) or (".lora_B." in key and shape[-1:] != [rank]):
                 raise ValueError(f"adapter_config.json of {folder} says r={rank}, and {key} has the shape {shape}: they do not belong together")
 
 
