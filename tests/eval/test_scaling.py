@@ -50,6 +50,6 @@ def test_a_training_that_fails_ends_the_study(trainings, tmp_path, capsys):
 
 def test_a_fraction_is_of_users_and_nested_in_larger_ones(toy_corpus):
     users = [set(some_users(toy_corpus, fraction, 0).interactions.frame["user_id"]) for fraction in (0.01, 0.25, 0.5, 1.0)]
-    assert [len(found) for found in users] == [1, 6, 12, 24]
+    assert [len(found) for found in users] == [2, 6, 12, 24]
     assert users[0] < users[1] < users[2] < users[3]
     assert some_users(toy_corpus, 0.25, 1).interactions.frame["user_id"].unique().to_list() != sorted(users[1])
