@@ -22,7 +22,7 @@ import polars as pl
 import scipy.sparse as sparse
 from safetensors.numpy import load_file, save_file
 
-from llmrec.interactions import TRAIN, UNTITLED, Corpus
+from llmrec.interactions import TRAIN, Corpus
 from llmrec.words import is_unspaced, run_pattern
 
 FORMAT = 1
@@ -123,13 +123,13 @@ def content_vectors(corpus: Corpus, *, size: int = 256, seed: int = 0) -> Conten
 
 
 def item_texts(corpus: Corpus) -> list[str]:
-    """The text of each catalogue row: title (but UNTITLED) and attributes, or, for an item that has neither, the summaries and reviews of its train rows in log order.
+    """The text of each catalogue row: title and attributes, or, for an item that has neither, the summaries and reviews of its train rows in log order.
 
     "" for an item with none of these.
     """
     catalog = corpus.catalog
     values = catalog.attribute_values
-    texts = [item_text("" if title == UNTITLED else title, {name: values[name][row] for name in values}) for row, title in enumerate(catalog.titles)]
+    texts = [item_text(title, {name: values[name][row] for name in values}) for row, title in enumerate(catalog.titles)]
     if "" in texts:
         reviews = _train_reviews(corpus)
         texts = [text or reviews.get(item_id, "") for text, item_id in zip(texts, catalog.item_ids, strict=True)]

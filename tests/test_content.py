@@ -141,8 +141,3 @@ def test_load_names_what_is_missing_or_does_not_fit(tmp_path):
     (tmp_path / "content.json").write_text('{"format": 99, "terms": []}')
     with pytest.raises(ValueError, match="format 99"):
         Content.load(tmp_path)
-
-
-def test_an_item_without_a_title_has_no_words():
-    assert item_texts(corpus_of(catalog_of([("a", "untitled", []), ("b", "untitled", ["Drama"]), ("c", "red", [])])))[0] == ""
-    assert not content_vectors(corpus_of(catalog_of([("a", "untitled", []), ("b", "untitled", []), ("c", "red", [])]))).vectors[:2].any()

@@ -85,7 +85,7 @@ class HybridKNN(SequentialKNN):
     """Item-kNN that has read the catalogue, too: an item of the history also votes for the 20 items whose text is most like its own, bought before or not.
 
     Its votes are those of SequentialKNN + likeness * the square of the cosine between the items' content vectors (see llmrec.content).
-    Chosen on valid behind what SequentialKNN chooses: likeness of (0, .02, .05, .1, .2), default 0; where the catalogue has no text, or more than 100,000 items, it is SequentialKNN.
+    Chosen on valid behind what SequentialKNN chooses: likeness of (0, .02, .05, .1, .2), default 0; where the catalogue's texts are all the same, or it has more than 100,000 items, it is SequentialKNN.
 
     Source: a weighted hybrid, Burke, Hybrid Recommender Systems: Survey and Experiments, UMUAI 2002.
     """
@@ -95,7 +95,8 @@ class HybridKNN(SequentialKNN):
     def _learn(self, timelines: Timelines) -> None:
         super()._learn(timelines)
         known = self.similarity
-        alike = likenesses(content_vectors(timelines.corpus, seed=self.seed).vectors) if len(self.catalog) <= MAX_ALIKE else sp.csr_array(known.shape)
+        vectors = content_vectors(timelines.corpus, seed=self.seed).vectors if len(self.catalog) <= MAX_ALIKE else np.zeros((0, 0))
+        alike = likenesses(vectors) if vectors.shape[1] > 1 else sp.csr_array(known.shape)  # one number tells nothing apart: every item is "untitled"
 
         def apply(settings: Mapping[str, float]) -> None:
             self.similarity = (known + settings["likeness"] * alike).tocsr() if settings["likeness"] else known

@@ -243,8 +243,9 @@ def test_hybrid_knn_knows_items_nobody_has_had_by_their_text(build):
     [answer] = model.predict([Request(history=(Event("m0"),), k=24)])
     nobodys = [item_id for item_id in answer.item_ids if item_id[1] in "345"]
     assert set(nobodys[:3]) == {"m3", "m4", "m5"} and dict(zip(answer.item_ids, answer.scores))[nobodys[3]] < 1e-6
-    untitled = HybridKNN().fit(build(rows, [{**item, "title": ""} for item in items]))
-    assert "likeness" not in untitled.settings
+    for title in ("", "untitled"):
+        untitled = HybridKNN().fit(build(rows, [{**item, "title": title} for item in items]))
+        assert "likeness" not in untitled.settings
     assert (untitled.similarity != SequentialKNN().fit(build(rows, items)).similarity).nnz == 0
 
 
