@@ -38,7 +38,7 @@ def units(path: Path) -> list[str]:
         names = [name for name in names if name != "test_bad_input"] + [f"test_bad_input[{case.parent.name}]" for case in path.with_name("bad").glob("*/expect.json")]
     if path.name == "test_evil_files.py":
         evil, = CASE_BY_CASE[1:]
-        cases = re.search(r"^EVIL = \[(.*?)\]", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)[1]
+        cases = re.search(r"^EVIL = \[(.*?)\]", path.with_name("evil_folders.py").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)[1]
         names = [name for name in names if name != evil] + [f"{evil}[{case}]" for case in re.findall(r"\w+", cases)]
     return names
 
