@@ -20,7 +20,7 @@ from pathlib import Path
 
 from llmrec.exits import USAGE
 
-from .trainings import train_once
+from .trainings import train_once, write_study
 
 VARIANTS = Path(__file__).parent / "variants"
 
@@ -68,9 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "eval.ablation", *(argv if argv is not None else sys.argv[1:])])
     record = {"command": command, "part": options.part, "limit": options.limit, "data_hash": timelines.corpus.data_hash, "rows": rows}
     table = variants_table(record)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    options.out.with_suffix(".md").write_text(f"# {options.out.name.capitalize()}\n\nWritten by the command; do not edit.\n\n```\n{command}\n```\n\n{table}", encoding="utf-8")
+    write_study(options.out, record, table)
     sys.stdout.write(table)
     return 0
 

@@ -1,22 +1,24 @@
 """What tasks gain or lose by being learned together: a config's tasks trained jointly and each alone, with all else equal, and the difference on held-out questions.
 
-    python -m eval.alone --config demo --out runs/alone data.corpus=runs/demo/corpus model.base=runs/demo/base
-    python -m eval.alone --config ml-100k --phase pretrain --part valid --out runs/alone data.corpus=corpora/ml-100k
+    python -m eval.alone --config demo --out docs/alone data.corpus=runs/demo/corpus model.base=runs/demo/base
+    python -m eval.alone --config demo --phase pretrain --joint pretrain.max_steps=1500 --out docs/alone data.corpus=runs/demo/corpus
 
-A task alone keeps the config's settings; its training is validated by its own leading metric. Training that stands in --out already is not repeated, so a stopped comparison goes on.
-Writes alone.json, and prints it as a table. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
+A task alone keeps the config's settings; its training is validated by its own leading metric. The joint one may be given more steps (--joint): what it costs beside all others together is told.
+Trainings that stand in --work already, with the same settings, are not repeated, so a stopped comparison goes on.
+Writes OUT.json and OUT.md, and prints the table. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
 from llmrec.exits import USAGE
 
-from .trainings import train_once
+from .trainings import train_once, write_study
 
 JOINT = "joint"
 
@@ -26,7 +28,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", metavar="NAME_OR_PATH", help="the config of the training, as the training commands take it")
     parser.add_argument("--phase", choices=["pretrain", "finetune"], default="finetune", help="which training (default finetune)")
     parser.add_argument("--part", choices=["valid", "test"], default="valid", help="whose questions are asked (default valid)")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder of the trained models, their answers and alone.json")
+    parser.add_argument("--joint", metavar="key=value", action="append", default=[], help="an override of the config for the joint training; may be said several times")
+    parser.add_argument("--out", type=Path, required=True, metavar="NAME", help="NAME.json and NAME.md are written")
+    parser.add_argument("--work", type=Path, default=Path("runs/alone"), metavar="DIR", help="where trainings, their logs and answers stand (default runs/alone)")
     parser.add_argument("settings", metavar="key=value", nargs="*", help="overrides of the config, such as data.corpus=DIR model.base=BASE seed=1")
     options = parser.parse_intermixed_args(argv)
 
@@ -42,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     from .suite import Suite, gains
 
     try:
-        settings = load_settings(options.config, [*options.settings, f"output={options.out / JOINT}"])
+        settings = load_settings(options.config, [*options.settings, *options.joint, f"output={options.work / JOINT}"])
     except (FileNotFoundError, ValueError) as error:
         print(f"eval.alone: {error}", file=sys.stderr)
         return USAGE
@@ -50,17 +54,19 @@ def main(argv: list[str] | None = None) -> int:
     seconds = {}
     for name in (JOINT, *tasks):
         # The short form of finetune's tasks would win over the one set here.
-        alone = [] if name == JOINT else [f"{options.phase}.tasks={json.dumps({name: 1.0})}", f"{options.phase}.tokens={{}}", "tasks=null", f"{options.phase}.validation.metric={name}/{HEADLINES[TASKS[name].family][0]}"]
-        code, record = train_once(options.phase, options.config, [*options.settings, *alone], options.out / name)
+        changes = options.joint if name == JOINT else [f"{options.phase}.tasks={json.dumps({name: 1.0})}", f"{options.phase}.tokens={{}}", "tasks=null", f"{options.phase}.validation.metric={name}/{HEADLINES[TASKS[name].family][0]}"]
+        code, record = train_once(options.phase, options.config, [*options.settings, *changes], options.work / name)
         if code:
-            print(f"eval.alone: the training of {name} ended with {code}; see {options.out / name}.log", file=sys.stderr)
+            print(f"eval.alone: the training of {name} ended with {code}; see {options.work / name}.log", file=sys.stderr)
             return code
         seconds[name] = record["seconds"]
     timelines = Timelines.of(Corpus.load(settings.data.corpus))
-    rows = gains(Suite(part=options.part, seed=settings.seed), timelines, list(tasks), lambda name: Recommender.from_pretrained(options.out / name), joint=JOINT, folder=options.out)
-    record = {"config": options.config, "phase": options.phase, "part": options.part, "rows": rows, "seconds": seconds, "joint_cost": seconds[JOINT] / sum(seconds[name] for name in tasks)}
-    (options.out / "alone.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(gains_table(record))
+    rows = gains(Suite(part=options.part, seed=settings.seed), timelines, list(tasks), lambda name: Recommender.from_pretrained(options.work / name), joint=JOINT, folder=options.work)
+    command = shlex.join(["python", "-m", "eval.alone", *(argv if argv is not None else sys.argv[1:])])
+    record = {"command": command, "part": options.part, "data_hash": timelines.corpus.data_hash, "rows": rows, "seconds": seconds, "joint_cost": seconds[JOINT] / sum(seconds[name] for name in tasks)}
+    table = gains_table(record)
+    write_study(options.out, record, table)
+    sys.stdout.write(table)
     return 0
 
 

@@ -183,4 +183,4 @@ def gains_table(record: Mapping) -> str:
         interval = f" ({row['low']:+.4f} to {row['high']:+.4f})" if row["low"] is not None else ""
         gain = f"{row['gain']:+.1f}" if row["gain"] is not None else ""
         lines.append(f"| {row['task']} | {row['metric']} | {row['filter'] or ''} | {row['alone']:.4f} | {row['joint']:.4f} | {row['difference']:+.4f}{interval} | {gain} |")
-    return "\n".join([*lines, "", f"The joint training took {record['joint_cost']:.2f} times as long as all trainings alone together."]) + "\n"
+    return "\n".join([*lines, "", f"Part {record['part']}, data {record['data_hash']}. The joint training took {record['joint_cost']:.2f} times as long as all trainings alone together."]) + "\n"

@@ -5,20 +5,21 @@
 Fractions below 1 refuse what is made of all users: expectations, memory and content.collaborative are to be switched off, as above.
 Widths keep the config's proportions (the MLP grows with the width; so do the heads, where they divide it). Every training is validated as the config says, with all else equal;
 the figures are those of the valid part at its best step. Trainings that stand in --work already, with the same settings, are not repeated, so a stopped study goes on.
-Writes OUT.json and OUT.svg, and prints the table. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
+Writes OUT.json, OUT.md and OUT.svg, and prints the table. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
 
 from llmrec.exits import USAGE
 
-from .trainings import train_once
+from .trainings import train_once, write_study
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", required=True, metavar="NAME_OR_PATH", help="the config of the trainings")
     parser.add_argument("--widths", type=int, nargs="+", required=True, metavar="N", help="hidden units of the models")
     parser.add_argument("--fractions", type=float, nargs="+", required=True, metavar="F", help="parts of the users that are learned from, above 0 to 1")
-    parser.add_argument("--out", type=Path, required=True, metavar="NAME", help="NAME.json and NAME.svg are written")
+    parser.add_argument("--out", type=Path, required=True, metavar="NAME", help="NAME.json, NAME.md and NAME.svg are written")
     parser.add_argument("--work", type=Path, default=Path("runs/scaling"), metavar="DIR", help="where trainings and their logs stand (default runs/scaling)")
     parser.add_argument("settings", metavar="key=value", nargs="*", help="overrides of the config, such as data.corpus=DIR seed=1")
     options = parser.parse_intermixed_args(argv)
@@ -51,12 +52,20 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"eval.scaling: the training of width {width} on {fraction:g} of the users ended with {code}; see {options.work}", file=sys.stderr)
                 return code
             rows.append({"width": width, "fraction": fraction, **row})
-            print(json.dumps(rows[-1]), flush=True)
-    record = {"config": options.config, "settings": options.settings, "rows": rows}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    command = shlex.join(["python", "-m", "eval.scaling", *(argv if argv is not None else sys.argv[1:])])
+    table = _table(rows)
+    write_study(options.out, {"command": command, "rows": rows}, f"{table}\n![the same, plotted]({options.out.name}.svg)\n")
     options.out.with_suffix(".svg").write_text(_figure(rows), encoding="utf-8")
+    sys.stdout.write(table)
     return 0
+
+
+def _table(rows: list[dict]) -> str:
+    """A row for each training: its valid figures, and how large the model is."""
+    metrics = list(rows[0]["valid"])
+    lines = [f"| width | parameters | part of the users | {' | '.join(metrics)} |", "|---" * (len(metrics) + 3) + "|"]
+    return "\n".join([*lines, *(f"| {row['width']} | {row['parameters']:,} | {row['fraction']:g} | {' | '.join(format(row['valid'][metric], '.4f') for metric in metrics)} |" for row in rows)]) + "\n"
 
 
 def _figure(rows: list[dict]) -> str:

@@ -1,4 +1,4 @@
-"""The trainings of a study: each is done once, with what it was told beside it, so that a stopped study goes on.
+"""The trainings of a study, each done once, with what it was told beside it, so that a stopped study goes on; and the page a study writes.
 
 Separate from the studies (`alone`, `scaling`, `ablation`), which say what is to be trained and what is asked of it.
 """
@@ -30,6 +30,13 @@ def train_once(phase: str, config: str | None, settings: Sequence[str], output: 
     record = {"valid": printed["valid"], "parameters": _parameters(output), "seconds": round(time.monotonic() - begun, 1)}
     kept.write_text(json.dumps({**record, "told": told}) + "\n", encoding="utf-8")
     return 0, record
+
+
+def write_study(out: Path, record: dict[str, object], table: str) -> None:
+    """Writes OUT.json, and OUT.md with the command, which the record holds, above the table."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    out.with_suffix(".md").write_text(f"# {out.name.capitalize()}\n\nWritten by the command; do not edit.\n\n```\n{record['command']}\n```\n\n{table}", encoding="utf-8")
 
 
 def _parameters(folder: Path) -> int:

@@ -40,14 +40,16 @@ def test_each_task_is_trained_alone_and_jointly_and_a_stopped_comparison_goes_on
     (tmp_path / "corpus").mkdir()
     toy_corpus.save(tmp_path / "corpus")
     arguments = [
-        "--config", "tiny", "--phase", "pretrain", "--out", str(tmp_path / "out"), f"data.corpus={tmp_path / 'corpus'}", "precision=fp32", "model.width=32", "model.mlp_width=64",
+        "--config", "tiny", "--phase", "pretrain", "--joint", "pretrain.max_steps=5", "--out", str(tmp_path / "docs" / "study"), "--work", str(tmp_path / "out"), f"data.corpus={tmp_path / 'corpus'}", "precision=fp32", "model.width=32", "model.mlp_width=64",
         "pretrain.tasks={next_item: .5, rating: .4, item_card: .1}", "pretrain.max_steps=4", "pretrain.batch_tokens=512", "pretrain.validation.limit=5",
     ]
     assert main(arguments) == 0
-    record = json.loads((tmp_path / "out" / "alone.json").read_text())
+    record = json.loads((tmp_path / "docs" / "study.json").read_text())
+    assert [json.loads((tmp_path / "out" / name / "recommender.json").read_text())["steps"] for name in ("joint", "rating")] == [5, 4]
     assert {row["task"] for row in record["rows"]} == {"next_item", "rating"} and record["seconds"].keys() == {"joint", "next_item", "rating"} and record["joint_cost"] > 0
     assert json.loads((tmp_path / "out" / "rating" / "recommender.json").read_text())["tasks"] == ["rating"]
-    assert "| rating | rmse |" in capfd.readouterr().out
+    table = capfd.readouterr().out
+    assert "| rating | rmse |" in table and table in (tmp_path / "docs" / "study.md").read_text()
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/recommender.json")}
     assert main(arguments) == 0  # nothing is trained again
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/recommender.json")} == times

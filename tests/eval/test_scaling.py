@@ -25,7 +25,7 @@ def trainings(monkeypatch):
     return told
 
 
-def test_each_pair_is_trained_once_and_plotted(trainings, tmp_path):
+def test_each_pair_is_trained_once_and_plotted(trainings, tmp_path, capsys):
     arguments = ["--config", "amazon-beauty", "--widths", "64", "192", "--fractions", "0.5", "1", "--out", str(tmp_path / "docs" / "scaling"), "--work", str(tmp_path / "work"), "data.corpus=c"]
     assert scaling.main(arguments) == 0
     assert [(told["model.width"], told["data.fraction"], told["model.mlp_width"], told["model.heads"]) for told in trainings] == [
@@ -36,6 +36,9 @@ def test_each_pair_is_trained_once_and_plotted(trainings, tmp_path):
     assert [(row["width"], row["fraction"], row["valid"]["next_item/ndcg@10"]) for row in record["rows"]] == [(64, 0.5, 0.032), (64, 1.0, 0.064), (192, 0.5, 0.096), (192, 1.0, 0.192)]
     figure = (tmp_path / "docs" / "scaling.svg").read_text()
     assert figure.startswith("<svg") and "64 wide" in figure and "192 wide" in figure and "next_item/ndcg@10 on valid" in figure
+    page = (tmp_path / "docs" / "scaling.md").read_text()
+    assert "| 192 | 1,000 | 0.5 | 0.0960 |" in page and "--widths 64 192" in page and "(scaling.svg)" in page
+    assert capsys.readouterr().out in page
     assert scaling.main(arguments) == 0 and len(trainings) == 4
     assert scaling.main([*arguments, "seed=1"]) == 0 and len(trainings) == 8  # other settings are another study
 
