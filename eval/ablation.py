@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import statistics
 import sys
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     from .suite import Suite, headlines
 
     try:
-        variants = load_variants(options.variants)
+        variants = load_variants(options.variants, options.phase)
         settings = [load_settings(options.config, [*options.settings, *changes, f"output={options.work}"]) for changes in variants.values()]
     except (FileNotFoundError, ValueError) as error:
         print(f"eval.ablation: {error}", file=sys.stderr)
@@ -73,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def load_variants(name: str) -> dict[str, list[str]]:
-    """Each variant's overrides as key=value. Raises FileNotFoundError naming the shipped files, ValueError for a file that is no mapping of mappings."""
+def load_variants(name: str, phase: str) -> dict[str, list[str]]:
+    """Each variant's overrides as key=value, with `phase` for a leading "phase". Raises FileNotFoundError naming the shipped files, ValueError for a file that is no mapping of mappings."""
     import yaml
 
     shipped = {path.stem: path for path in sorted(VARIANTS.glob("*.yaml"))}
@@ -84,7 +85,7 @@ def load_variants(name: str) -> dict[str, list[str]]:
     found = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or not found or not all(isinstance(changes, dict) for changes in found.values()):
         raise ValueError(f"{path} holds no variants; expected names with settings each, such as `plain: {{content.rows: false}}`")
-    return {str(variant): [f"{key}={json.dumps(value)}" for key, value in changes.items()] for variant, changes in found.items()}
+    return {str(variant): [f"{re.sub('^phase[.]', f'{phase}.', str(key))}={json.dumps(value)}" for key, value in changes.items()] for variant, changes in found.items()}
 
 
 def variants_table(record: Mapping) -> str:

@@ -11,17 +11,19 @@ def test_the_shipped_variants_are_settings():
     from llmrec.config import load_settings
 
     for name in ("balances", "signals"):
-        for changes in load_variants(name).values():
-            load_settings("ml-100k", ["data.corpus=c", "output=o", *changes])
-    assert list(load_variants("balances")) == ["static", "temperature", "dwa", "uncertainty", "pcgrad"]
-    assert load_variants("signals")["with company rows"][:2] == ["content.rows=true", "content.collaborative=64"]
+        for phase in ("pretrain", "finetune"):
+            for changes in load_variants(name, phase).values():
+                load_settings("ml-100k", ["data.corpus=c", "output=o", *changes])
+    assert load_variants("balances", "finetune")["dwa"] == ['finetune.balance="dwa"']
+    assert list(load_variants("balances", "pretrain")) == ["static", "temperature", "dwa", "uncertainty", "pcgrad"]
+    assert load_variants("signals", "pretrain")["with company rows"][:2] == ["content.rows=true", "content.collaborative=64"]
 
 
 @pytest.mark.parametrize(("text", "words"), [("3", "holds no variants"), ("plain: 3", "holds no variants"), ("{}", "holds no variants")])
 def test_a_file_without_variants_is_refused(tmp_path, text, words):
     (tmp_path / "v.yaml").write_text(text)
     with pytest.raises(ValueError, match=words):
-        load_variants(str(tmp_path / "v.yaml"))
+        load_variants(str(tmp_path / "v.yaml"), "pretrain")
 
 
 def test_what_is_wrong_is_said_before_anything_is_trained(tmp_path, capsys):
