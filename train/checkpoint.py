@@ -43,7 +43,7 @@ class Progress:
 
 
 class Checkpoints:
-    """The checkpoints of one run in a folder beside its output; the newest `keep` complete ones are kept.
+    """The checkpoints of one run in a folder beside its output; the newest `keep` are kept.
 
     fingerprint: what must be the same for a run to go on (settings, data, versions of our formats).
     """
@@ -58,7 +58,9 @@ class Checkpoints:
         for tensors in (weights, moments, best, averages):
             check_finite(tensors, progress.step)
         target = self.folder / f"step-{progress.step:08d}"
-        # What has this number already was passed over when this run was loaded, so it is damaged.
+        # What has this number already was passed over when this run was loaded, so it is damaged; without its listing it would be taken for someone's data.
+        if target in self._there() and not (target / FILES).is_file():
+            shutil.rmtree(target)
         with publish(target, overwrite=True, hashes=True) as folder:
             save_file(dict(weights), folder / "weights.safetensors")
             save_file(moments, folder / "optimizer.safetensors")
@@ -67,10 +69,10 @@ class Checkpoints:
                     save_file(dict(tensors), folder / f"{name}.safetensors")
             (folder / "progress.json").write_text(json.dumps(asdict(progress)) + "\n")
             (folder / "fingerprint.json").write_text(json.dumps(self.fingerprint, indent=1) + "\n")
-        complete = self._complete()
+        there = self._there()
         # Those of later steps were passed over when this run was loaded: kept, they would push the good ones out.
-        kept = [path for path in complete if _step(path) <= progress.step][-self.keep :]
-        for path in complete:
+        kept = [path for path in there if _step(path) <= progress.step][-self.keep :]
+        for path in there:
             if path not in kept:
                 shutil.rmtree(path)
 
@@ -80,7 +82,7 @@ class Checkpoints:
         Raises CheckpointError where it belongs to other settings or data, naming what changed, and where none of those there are verifies, naming the damaged files.
         """
         damaged = []
-        for folder in reversed(self._complete()):
+        for folder in reversed(self._there()):
             try:
                 verify(folder)
             except ValueError as error:
@@ -99,10 +101,10 @@ class Checkpoints:
             raise CheckpointError(f"no checkpoint of {self.folder} can be gone on from ({'; '.join(damaged)}); remove that folder to begin again")
         return None
 
-    def _complete(self) -> list[Path]:
-        """Published checkpoints, oldest first. Anything else in the folder, a copy under another name too, is left alone."""
+    def _there(self) -> list[Path]:
+        """Checkpoints, damaged ones too, oldest first. Anything else in the folder, a copy under another name too, is left alone."""
         found = self.folder.iterdir() if self.folder.is_dir() else ()
-        return sorted((path for path in found if _STEP.fullmatch(path.name) and not path.is_symlink() and (path / FILES).is_file()), key=_step)
+        return sorted((path for path in found if _STEP.fullmatch(path.name) and path.is_dir() and not path.is_symlink()), key=_step)
 
 
 _STEP = re.compile(r"step-(\d{8,})")

@@ -3,6 +3,7 @@
 import builtins
 import json
 import os
+import random
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import nn
 import train.checkpoint
 from llmrec.exits import CheckpointError
 from llmrec.launch import guarded
+from tests.evil_folders import bomb
 from train.checkpoint import Checkpoints, Progress, restore_moments
 
 ROUNDS = int(os.environ.get("LLMREC_ROUNDS", "1"))
@@ -53,9 +55,9 @@ class Run:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def save(self, step, *, keep=1, settings=SETTINGS, best=None, **progress):
+    def save(self, step, *, keep=1, settings=SETTINGS, best=None, averages=None, **progress):
         self.train(step)
-        Checkpoints(self.folder, settings, keep=keep).save(Progress(step=step, **progress), self.weights(), self.optimizer, self.names, {} if best is None else best)
+        Checkpoints(self.folder, settings, keep=keep).save(Progress(step=step, **progress), self.weights(), self.optimizer, self.names, {} if best is None else best, averages)
 
     def load(self, settings=SETTINGS):
         return Checkpoints(self.folder, settings).load()
@@ -211,20 +213,32 @@ def test_a_tensor_that_is_not_finite_is_never_saved(run, where, value):
 # --- damage afterwards -------------------------------------------------------------------------------------------------------------
 
 
-NAMES = ["weights.safetensors", "optimizer.safetensors", "progress.json", "fingerprint.json", "files.json"]
+NAMES = ["weights.safetensors", "optimizer.safetensors", "best.safetensors", "average.safetensors", "progress.json", "fingerprint.json", "files.json"]
+EXTRA = {"best": {"weight": torch.full((2, 3), 7.0)}, "averages": {"bias": torch.full((2,), 5.0)}}
+
+
+def damages(whole: bytes, name: str) -> list[bytes | None]:
+    """One bit flipped and the end torn off, at places all over the file; blocks of random length and place zeroed, swapped or overwritten, and bytes behind the end; no file."""
+    places = range(0, len(whole), max(1, len(whole) // (45 if ROUNDS == 1 else 150)))
+    found = [*(whole[:i] + bytes([whole[i] ^ (1 << i % 8)]) + whole[i + 1 :] for i in places), *(whole[:i] for i in places)]
+    draw = random.Random(name)
+    for _ in range(12 if ROUNDS == 1 else 60):
+        size, (first, second) = draw.randrange(1, len(whole) // 4), sorted(draw.sample(range(len(whole) * 3 // 4), 2))
+        first = min(first, max(0, second - size))
+        block, other = whole[first : first + size], whole[second : second + size]
+        found += [whole[:first] + b"\0" * size + whole[first + size :], whole[:first] + other + whole[first + size : second] + block + whole[second + size :], whole[:first] + draw.randbytes(size) + whole[first + size :], whole + draw.randbytes(size)]
+    return [*(bytes_ for bytes_ in found if bytes_ != whole), None]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_flipped_bit_torn_empty_or_missing_file_is_fallen_back_from_by_name(run, caplog, name, counted):
-    run.save(1, keep=2)
-    run.save(2, keep=2)
+def test_a_damaged_or_missing_file_is_fallen_back_from_by_name(run, caplog, name, counted):
+    for step in (1, 2):
+        run.save(step, keep=2, **EXTRA)
     whole = path_of(run, 2, name).read_bytes()
-    harmless = tried = 0
-    places = range(0, len(whole), max(1, len(whole) // (60 if ROUNDS == 1 else 150)))
-    for damaged in [*(whole[:i] + bytes([whole[i] ^ (1 << i % 8)]) + whole[i + 1 :] for i in places), *(whole[:i] for i in places), None]:
+    harmless, tried = 0, damages(whole, name)
+    for damaged in tried:
         caplog.clear()
-        tried += 1
-        path_of(run, 2, name).unlink()
+        path_of(run, 2, name).unlink(missing_ok=True)
         if damaged is not None:
             path_of(run, 2, name).write_bytes(damaged)
         progress, weights, *_ = run.load()
@@ -233,17 +247,45 @@ def test_a_flipped_bit_torn_empty_or_missing_file_is_fallen_back_from_by_name(ru
             harmless += 1
             continue
         assert progress.step == 1 and torch.equal(weights["bias"], load_file(path_of(run, 1))["bias"])
-        if path_of(run, 2, "files.json").is_file():
-            assert "step-00000002" in caplog.text and (name in caplog.text or name == "files.json")
-    counted(f"Damages of a checkpoint's {name} that were loaded", 0, tried)
+        assert "passing over step-00000002" in caplog.text and (name in caplog.text or name == "files.json")
+    counted(f"Damages of a checkpoint's {name} that were loaded", 0, len(tried))
     assert harmless <= 12 * (1 if ROUNDS == 1 else 3)
 
 
-def test_where_no_checkpoint_verifies_the_run_is_refused_not_begun_again(run):
-    run.save(1)
-    path_of(run, 1).write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match="weights.safetensors.*remove that folder"):
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("missing", [False, True])
+def test_where_no_checkpoint_verifies_the_run_is_refused_not_begun_again(run, name, missing):
+    """A run keeps one."""
+    run.save(1, **EXTRA)
+    path_of(run, 1, name).unlink()
+    if not missing:
+        path_of(run, 1, name).write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match=f"{name}.*remove that folder"):
         run.load()
+
+
+def test_a_link_in_a_files_place_is_not_followed(run, tmp_path):
+    run.save(1)
+    path_of(run, 1).rename(tmp_path / "weights.safetensors")
+    path_of(run, 1).symlink_to(tmp_path / "weights.safetensors")
+    with pytest.raises(CheckpointError, match="weights.safetensors"):
+        run.load()
+
+
+def test_a_checkpoint_without_its_listing_gives_way_to_one_of_its_step(run):
+    run.save(1, keep=2)
+    run.save(2, keep=2)
+    path_of(run, 2, "files.json").unlink()
+    assert run.load()[0].step == 1
+    run.save(2, keep=2)
+    assert run.load()[0].step == 2 and run.steps() == ["step-00000001", "step-00000002"]
+
+
+def test_pickles_beside_a_checkpoint_are_not_opened(run, tmp_path):
+    run.save(1)
+    for name in ("optimizer.bin", "scheduler.bin", "random_states_0.pkl", "custom_checkpoint_0.pkl", "training_args.bin", "weights.bin"):
+        path_of(run, 1, name).write_bytes(bomb(tmp_path / "it-ran"))
+    assert run.load()[0].step == 1 and not (tmp_path / "it-ran").exists()
 
 
 def test_a_damaged_newest_never_pushes_a_good_one_out(run):
