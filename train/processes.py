@@ -85,19 +85,28 @@ class Watch(threading.Thread):
     def __init__(self, rank: int, world: int):
         super().__init__(daemon=True, name="watch")
         self.rank, self.world = rank, world
+        self._untold = self._told = 0
         self._store = PrefixStore("watch", TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False))
 
     def run(self) -> None:
         process, counted, seen, idle = psutil.Process(), time.process_time(), 0, 0
+        threading.Thread(target=self._tell, daemon=True, name="watch-store").start()
         while idle < IDLE_SECONDS:
             time.sleep(1)
             worked = time.process_time() - counted >= WORK or process.status() == psutil.STATUS_DISK_SLEEP
             if worked:
                 counted = time.process_time()
-            with suppress(RuntimeError):  # the store is gone with the process that kept it: what this one does is all that is known
-                before, seen = seen, self._store.add("worked", int(worked))
-                worked = seen != before
-            idle = 0 if worked else idle + 1
+                self._untold += 1
+            before, seen = seen, self._told
+            idle = 0 if worked or seen != before else idle + 1
         sys.stderr.write(f"process {self.rank} of {self.world}: none has worked for {IDLE_SECONDS} seconds, so one of them hangs; the last checkpoint is intact. Where this one stands:\n")
         faulthandler.dump_traceback()
         os._exit(PEER_LOST)
+
+    def _tell(self) -> None:
+        """Apart from the counting: where the process that keeps the store stands still, the store never answers."""
+        with suppress(RuntimeError):  # the store is gone with the process that kept it: what this one does is all that is known
+            while True:
+                time.sleep(1)
+                news, self._untold = self._untold, 0
+                self._told = self._store.add("worked", news)
