@@ -2,13 +2,16 @@
 
     pytest -p tests.reliability --reliability docs ...      # `make test-nightly` does
 
-A figure is what a test counted (the fixture `counted`), or how many of the tests behind a claim of CLAIMS failed. Figures of tests that were not run stand as they were.
+A figure is what a test counted (the fixture `counted`), how many of the tests behind a claim of CLAIMS failed, or how many of a file that saw any fail.
+Figures of files that were not run stand as they were; without reliability.json, as `make test-nightly` begins, nothing does, and the time that all of it took is a figure, too.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import time
 from pathlib import Path
 
 CLAIMS = {
@@ -23,7 +26,8 @@ CLAIMS = {
     "Full disks without the code, the sentence or a clean folder": "tests/train/test_peers.py::test_a_full_disk",
     "Tensors that are not finite and were saved": "tests/train/test_checkpoint.py::test_a_tensor_that_is_not_finite",
     "Settings or data that changed under a checkpoint without a word": "tests/train/test_checkpoint.py::test_other_settings_or_data",
-    "Full runs that talk to the network or say anything of the data": "tests/test_privacy.py",
+    "Full runs that ask for another machine or say anything of the data": "tests/test_privacy.py::test_a_full_run",
+    "Kinds of item codes with prompts that name somebody": "tests/test_privacy.py::test_nobodys_id",
     "Versions with known holes that are let in": "tests/test_packaging.py::test_no_version_with_a_known_hole",
     "Broken copies that no test notices": "tests/test_mutants.py::test_a_mutant_is_caught",
 }
@@ -49,7 +53,7 @@ class Record:
     """What the tests of a session counted, and how those behind a claim ended."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder, self.begun = folder, time.monotonic()
         self.counted: dict[str, tuple[int, int, str]] = {}
         self.ended: dict[str, bool] = {}
 
@@ -71,9 +75,17 @@ class Record:
             if mine:
                 found.append(row(name, mine.count(False), len(mine), prefix.split("::")[0]))
         path = self.folder / "reliability.json"
-        failed = {nodeid.split("::")[0] for nodeid, passed in self.ended.items() if not passed}  # a test may have failed before it counted: what was said of its file before holds no more
-        before = [each for each in (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []) if each["command"].split()[-1] not in failed]
-        rows = {each["name"]: each for each in before} | {each["name"]: each for each in found}
+        files: dict[str, list[bool]] = {}
+        for nodeid, passed in self.ended.items():
+            files.setdefault(nodeid.split("::")[0], []).append(passed)
+        found += [row(f"Tests of {file} that fail", passed.count(False), len(passed), file) for file, passed in files.items() if not all(passed)]  # one may have failed before it counted
+        before = []
+        if path.is_file():
+            before = [each for each in json.loads(path.read_text(encoding="utf-8")) if each["command"].split()[-1] not in files]
+        else:
+            minutes = math.ceil((time.monotonic() - self.begun) / 60)
+            found.append(row("Minutes of all of it beyond 75", max(0, minutes - 75), minutes, "tests"))
+        rows = {each["name"]: each for each in [*before, *found]}
         ordered = sorted(rows.values(), key=lambda each: (each["command"].split()[-1], each["name"]))
         path.write_text("[\n" + ",\n".join(json.dumps(each, ensure_ascii=False) for each in ordered) + "\n]\n", encoding="utf-8")
         (self.folder / "reliability.md").write_text(page(ordered), encoding="utf-8")

@@ -18,7 +18,7 @@ COPIED = ("llmrec", "train", "eval", "prompts", "tests", "benchmarks", "pyprojec
 CASE_BY_CASE = ("test_bad_input", "test_an_evil_folder_is_refused_and_runs_nothing")
 """Tests whose cases are tests of their own: each needs a broken copy. Of any other, one case that fails is enough."""
 ABOUT_TESTS = {
-    "test_every_case_says_what_it_is_and_has_its_number", "test_the_bombs_are_live", "test_the_folder_the_others_are_made_of_is_a_model", "test_there_are_twelve_kinds",
+    "test_every_case_says_what_it_is_and_has_its_number", "test_the_bombs_are_live", "test_the_guard_hears_whoever_asks_for_another_machine", "test_the_folder_the_others_are_made_of_is_a_model", "test_there_are_twelve_kinds",
     "test_every_check_is_planted", "test_every_check_is_planted_here_or_among_the_twelve", "test_every_check_has_a_planted_leak",
     "test_a_mutant_stands_for_what_is_there", "test_every_test_has_a_mutant", "test_a_mutant_is_caught",
 }

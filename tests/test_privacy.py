@@ -22,6 +22,21 @@ WHO = "Xanthippe"
 SAID = "Quibbleworth"
 ALONE = ["unshare", "-rn"] if shutil.which("unshare") and subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode == 0 else []
 """In a network of its own, without any other machine in it."""
+GUARD = """
+import sys
+
+def listen(event, arguments):
+    # What is asked of a socket: the address, in whatever form it is said.
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        address = arguments[0] if event.startswith("socket.get") else arguments[1]
+        host = address[0] if isinstance(address, tuple) else address
+        if not (host is None or str(host).startswith(("127.", "/", "\\0")) or host in ("localhost", "::1", "", b"")):
+            with open({path!r}, "a") as file:
+                file.write(f"{{event}} {{address}}\\n")
+
+sys.addaudithook(listen)
+"""
+"""A sitecustomize.py that notes every other machine that Python code asks for: one that fails may pass unseen."""
 
 
 @pytest.fixture
@@ -61,10 +76,26 @@ def test_a_refusal_says_nothing_of_the_data(named, tmp_path, capsys):
     assert "The first is row 1." in said and WHO not in said and SAID not in said
 
 
+def guarded(folder, noted):
+    """A folder for PYTHONPATH."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(GUARD.format(path=str(noted)))
+    return str(folder)
+
+
+@pytest.mark.parametrize("asking", ["socket.create_connection(('192.0.2.1', 80), timeout=.1)", "socket.getaddrinfo('example.com', 80)", "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 80))", "__import__('urllib.request').request.urlopen('http://example.com', timeout=.1)"])
+def test_the_guard_hears_whoever_asks_for_another_machine(tmp_path, asking):
+    path = guarded(tmp_path / "guard", tmp_path / "noted")
+    run = lambda code: subprocess.run([*ALONE, sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)  # noqa: E731
+    done = run(f"import socket\ntry:\n    {asking}\nexcept OSError:\n    pass\nprint('unseen')")
+    assert done.stdout == "unseen\n" and "socket." in (tmp_path / "noted").read_text(), done.stderr
+    (tmp_path / "noted").unlink()
+    assert run("import socket\nsocket.getaddrinfo('localhost', 80)\ntry:\n    socket.create_connection(('127.0.0.1', 1))\nexcept OSError:\n    print('here')").stdout == "here\n"
+    assert not (tmp_path / "noted").exists()
+
+
 @pytest.mark.slow
 def test_a_full_run_says_nothing_of_the_data_and_talks_to_nobody(named, tmp_path):
-    if not ALONE:
-        pytest.skip("this machine lets nobody have a network of its own")
     log = named.interactions.frame.select("user_id", "item_id", pl.col("timestamp").cast(pl.Int64), "rating", "review")
     log.write_csv(tmp_path / "log.csv")
     titles = [f"{title} {SAID}" for title in named.catalog.titles]
@@ -79,12 +110,16 @@ def test_a_full_run_says_nothing_of_the_data_and_talks_to_nobody(named, tmp_path
         ["llmrec.generate", tmp_path / "model", "--input", tmp_path / "asked.jsonl", "--output", tmp_path / "answers.jsonl"],
         ["eval.run", "standard", "--model", tmp_path / "model", "--out", tmp_path / "report", f"data.corpus={tmp_path / 'corpus'}", "resamples=20", "baselines=most_popular,item_knn,user_item_bias"],
     ]
+    guard, noted = guarded(tmp_path / "guard", tmp_path / "noted"), tmp_path / "noted"
     for command in commands:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "0", "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "0", "PYTHONPATH": os.pathsep.join([guard, str(ROOT)])}
         done = subprocess.run([*ALONE, sys.executable, "-m", *map(str, command)], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300, check=False)
         assert done.returncode == 0, f"{command[0]}: {done.stderr[-2000:]}"
         for marker in (WHO, SAID):
-            assert marker not in done.stderr, f"{command[0]} says {marker}: {done.stderr}"
-    told = [tmp_path / "model" / name for name in ("README.md", "recommender.json", "log.jsonl", "train_config.yaml")] + [path for path in (tmp_path / "model" / "tensorboard").rglob("*") if path.is_file()]
+            assert marker not in done.stderr + done.stdout, f"{command[0]} says {marker}: {done.stderr}{done.stdout}"
+        assert not noted.exists(), f"{command[0]}: {noted.read_text()}"
+    told = [tmp_path / "report" / name for name in ("report.json", "report.html")]
+    for folder in (tmp_path / "base", tmp_path / "model"):
+        told += [folder / name for name in ("README.md", "recommender.json", "log.jsonl", "train_config.yaml")] + [path for path in (folder / "tensorboard").rglob("*") if path.is_file()]
     for path in told:
         assert path.is_file() and not any(marker.encode() in path.read_bytes() for marker in (WHO, SAID)), path.name
