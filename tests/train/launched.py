@@ -4,6 +4,8 @@ Not a test: tests/train/test_survival.py and test_peers.py start these. Forked b
 """
 
 import atexit
+import builtins
+import io
 import multiprocessing
 import os
 import resource
@@ -97,21 +99,31 @@ OPERATIONS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
 
 
 def _killed_at_operation(at):
-    """Before the operation takes place. Said at the end: how many there are."""
+    """Before the operation takes place; of a file that is opened to be written, once it is there and empty. Said at the end: how many there are."""
     done = 0
+
+    def step():
+        nonlocal done
+        done += 1
+        if done == at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def counting(call):
         def counted(*arguments, **keywords):
-            nonlocal done
-            done += 1
-            if done == at:
-                os.kill(os.getpid(), signal.SIGKILL)
+            step()
             return call(*arguments, **keywords)
 
         return counted
 
+    def opening(file, mode="r", *arguments, _open=open, **keywords):
+        found = _open(file, mode, *arguments, **keywords)
+        if set(mode) & set("wax"):
+            step()
+        return found
+
     for name in OPERATIONS:
         setattr(os, name, counting(getattr(os, name)))
+    builtins.open = io.open = opening
     atexit.register(lambda: os.write(2, f"{done} file operations\n".encode()))
 
 
