@@ -46,7 +46,7 @@ def written(rows, folder: Path) -> dict[str, Path]:
     writer.writerows(rows)
     (folder / "log.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
     (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    pl.DataFrame(rows, schema={name: pl.String for name in rows[0]}).write_parquet(folder / "log.parquet")
+    pl.DataFrame([{name: str(value) for name, value in row.items()} for row in rows]).write_parquet(folder / "log.parquet")
     return {path.suffix: path for path in folder.glob("log.*")}
 
 
@@ -67,6 +67,29 @@ def test_every_row_is_accounted_for_in_every_format_alike(rows):
         frame = found[".csv"].interactions.frame
         assert len(frame) == report["kept"] and set(frame["user_id"]) <= {row["user_id"] for row in rows} and set(frame["item_id"]) <= {row["item_id"] for row in rows}
         assert set(frame["review"].drop_nulls() if "review" in frame.columns else ()) <= {row["review"] for row in rows}
+
+
+numbers = st.fixed_dictionaries({
+    "user_id": ids, "item_id": ids, "timestamp": st.integers(0, 1_700_000_000), "rating": st.one_of(st.integers(1, 5).map(float), st.floats(-1e9, 1e9), st.sampled_from([0.1, 1e-7, 5e-324, 123456789.123])), "click": st.integers(0, 1),
+})
+
+
+@EXAMPLES
+@given(rows=st.lists(numbers, min_size=1, max_size=25))
+def test_numbers_are_the_same_whether_a_format_has_types_or_not(rows):
+    """JSON's and Parquet's own numbers, and their text in CSV."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        typed = written(rows, folder)
+        pl.DataFrame(rows, schema={"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Int64, "rating": pl.Float64, "click": pl.Int64}).write_parquet(typed[".parquet"])
+        found = {suffix: corpus_of(path, folder / f"from{suffix}") for suffix, path in typed.items()}
+        assert len({corpus is None for corpus in found.values()}) == 1
+        if found[".csv"] is None:
+            return
+        assert found[".csv"].report["rows_read"] == len(rows) and all(corpus.report == found[".csv"].report for corpus in found.values())
+        bytes_of = [(folder / f"from{suffix}" / "interactions.parquet").read_bytes() for suffix in found]
+        assert len(set(bytes_of)) == 1
+        assert set(found[".csv"].interactions.frame["rating"].drop_nulls()) <= {row["rating"] for row in rows}
 
 
 @EXAMPLES

@@ -151,3 +151,17 @@ def test_a_title_changes_its_own_words_and_nothing_else(toy_corpus, toy_vocabula
             start = next(n for n in range(len(plain)) if plain[n : n + len(others)] == others)
             assert hostile == [*plain[:start], *words, *plain[start + len(others) :]]
     assert any(hostile != plain for (hostile, *_), (plain, *_) in zip(prompts[:half], prompts[half:]))
+
+
+@pytest.mark.parametrize("text", [words for words in HOSTILE if "\ud800" not in words])
+@pytest.mark.parametrize(("task", "field"), [("search", "query"), ("review_summary", "review")])
+def test_a_query_and_a_review_are_words_in_every_wording(toy_corpus, composer, task, field, text):
+    objective, quote = OBJECTIVES[task], composer.vocabulary.quote
+    templates = [template for template in load_templates(folder_of("prompts") / f"{task}.yaml", required=objective.required, offered=objective.offered) if template.question]
+    assert len(templates) > 5
+    for template in templates:
+        hostile, plain = (composer.question(template, Request(task=task, history=(Event("i1"),), item_id="i2", **{field: said})) for said in (text, "Harvest"))
+        words, others = list(quote(text)), list(quote("Harvest"))
+        assert not set(words) & composer.vocabulary.control and max(words, default=0) < composer.vocabulary.size
+        starts = [n for n in range(len(plain)) if plain[n : n + len(others)] == others]
+        assert any(hostile == [*plain[:n], *words, *plain[n + len(others) :]] for n in starts), template.name

@@ -120,13 +120,18 @@ def test_scores_come_from_the_file_alone_and_do_not_depend_on_its_order_or_shard
     answers = {f"q{i}": listed(*generator.permutation(items)[:120].tolist()) for i in range(60)}
     exam = item_exam(*generator.choice(items, 60).tolist(), seen=tuple(items[:10]))
     path = save_predictions(Fixed(**answers), "fixed", exam, folder=tmp_path)
-    whole = {(row["metric"], row["filter"]): row["mean"] for row in score(path, resamples=10).rows}
+    rows = score(path, resamples=50).rows
+    whole = {(row["metric"], row["filter"]): row["mean"] for row in rows}
     shuffled, metadata = pl.read_parquet(path).sample(fraction=1.0, shuffle=True, seed=1), {k: v for k, v in pl.read_parquet_metadata(path).items() if k != "ARROW:schema"}
     parts = {"shuffled": shuffled, "first": shuffled[:25], "second": shuffled[25:]}
     found = {}
     for name, frame in parts.items():
         frame.write_parquet(tmp_path / f"{name}.parquet", metadata=metadata)
         found[name] = {(row["metric"], row["filter"]): row["mean"] for row in score(tmp_path / f"{name}.parquet", resamples=10).rows}
+    again = score(tmp_path / "shuffled.parquet", resamples=50).rows
+    assert [row["metric"] for row in again] == [row["metric"] for row in rows]
+    for name in ("mean", "low", "high", "n"):  # intervals, too
+        assert [row[name] for row in again] == pytest.approx([row[name] for row in rows], abs=1e-12), name
     for key, value in whole.items():
         assert found["shuffled"][key] == pytest.approx(value, abs=1e-12)
         assert (25 * found["first"][key] + 35 * found["second"][key]) / 60 == pytest.approx(value, abs=1e-12)

@@ -1,19 +1,17 @@
 """Model folders made to harm: none of what they carry is run, none is taken for a model, and each ends in a sentence within seconds and within bounded memory."""
 
 import json
-import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import psutil
 import pytest
 
 from llmrec import generate
 from llmrec.publishing import publish
 from llmrec.recommender import save_recommender
 from tests.evil_folders import EVIL, MISSING, bomb, edit, header, opened
+from tests.highest_memory import watched
 
 SECONDS, BYTES = 2, 500 << 20
 
@@ -28,24 +26,19 @@ def folder(toy_parts, toy_tokenizer, tmp_path):
     return made
 
 
-def highest_memory() -> int:
-    """Bytes of this process since /proc/self/clear_refs was written."""
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
-
-
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
 @pytest.mark.parametrize("harm", EVIL, ids=lambda harm: harm.__name__)
 def test_an_evil_folder_is_refused_and_runs_nothing(harm, folder, tmp_path, capsys):
     marker = tmp_path / "it-ran"
     harm(folder, marker)
-    Path("/proc/self/clear_refs").write_text("5")  # the highest memory so far is that of now
-    before, begun = psutil.Process().memory_info().rss, time.process_time()  # whatever a neighbour on the machine takes
+    memory, begun, clock = watched(), time.process_time(), time.monotonic()
     code = generate.main([str(folder), "--task", "next_item", "--k", "3"])
-    took, grown = time.process_time() - begun, highest_memory() - before
+    took, grown, waited = time.process_time() - begun, memory(), time.monotonic() - clock
     said = capsys.readouterr()
     assert not marker.exists()
     assert code == MISSING.get(harm, 4) and said.out == "" and said.err.startswith("error: ") and "Traceback" not in said.err, f"exit {code}: {said.err[-400:]}{said.out[:100]}"
-    assert took < SECONDS and grown < BYTES, f"{took:.1f} s, {grown >> 20} MiB"
+    # In the process's own time, whatever a neighbour on the machine takes; who waits for something takes none of that.
+    assert took < SECONDS and waited < 10 * SECONDS and grown < BYTES, f"{took:.1f} s, {waited:.1f} s by the clock, {grown >> 20} MiB"
 
 
 PLANTED = ["optimizer.bin", "scheduler.bin", "random_states_0.pkl", "custom_checkpoint_0.pkl", "training_args.bin", "pytorch_model.bin", "adapter_model.bin", "vectors.npy", "vectors.npz", "model.joblib", "model.dill", "model.pt"]

@@ -4,13 +4,13 @@ import gzip
 import json
 import os
 import random
-import resource
 
 import polars as pl
 import pytest
 
 from llmrec.interactions import Corpus
 from llmrec.prepare import main
+from tests.highest_memory import watched
 
 ROUNDS = int(os.environ.get("LLMREC_FUZZ_ROUNDS", "40"))
 FLIPS = 200
@@ -54,7 +54,7 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
 
 @pytest.mark.parametrize("name", ["log.csv", "log.tsv", "log.jsonl", "log.jsonl.gz", "log.parquet"])
 def test_a_damaged_file_ends_with_an_exit_code_and_a_sentence(files, name, tmp_path, capsys, counted):
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = watched()
     for seed in range(ROUNDS):
         folder = tmp_path / f"{seed}"
         folder.mkdir()
@@ -67,7 +67,7 @@ def test_a_damaged_file_ends_with_an_exit_code_and_a_sentence(files, name, tmp_p
         else:
             report = Corpus.load(folder / "corpus").report
             assert report["rows_read"] == report["kept"] + report["merged"] + report["quarantined"], f"seed {seed}"
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held < 500_000, "files of a few kilobytes took half a gigabyte"
+    assert memory() < 500 << 20, "files of a few kilobytes took half a gigabyte"
     counted(f"Damaged files ({name}) that ended otherwise than with 0 or 3 and a sentence", 0, ROUNDS)
 
 
