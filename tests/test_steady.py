@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from llmrec.indexing import INDEXES, Material, build_index
 from llmrec.interactions import Catalog, Event
 from llmrec.model import LanguageModel
 from llmrec.predictions import Request
-from llmrec.recommender import Recommender, load_task_templates
+from llmrec.recommender import Backing, Recommender, load_task_templates
 from llmrec.steady import ROWS, SteadyLinear, linear, steady
+from llmrec.tasks import TASKS as TASKS_OF
+from llmrec.timelines import Timelines
 
 QUESTIONS = int(os.environ.get("LLMREC_QUESTIONS", "120"))
 TASKS = ("next_item", "search", "ranking", "rating", "click", "explanation")
@@ -80,6 +83,37 @@ def test_answers_are_the_same_bytes_for_any_batch_order_and_number_of_threads(sc
             of += len(found)
     assert not any("error" in json.loads(answer) for answer in first.values())
     counted(f"Answers ({scheme} codes{', exact' if exhaustive else ''}) that depend on batch size, order or threads", bad, of)
+    assert bad == 0, f"{bad} of {of}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_so_are_answers_with_all_that_may_stand_behind_them(toy_parts, toy_corpus, threads, counted):
+    """Memory, expectations, words of items, temperatures, and texts by the consensus of drafts and precedents."""
+    timelines = Timelines.of(toy_corpus)
+    toy_parts.model.eval()
+    made = Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing.of(timelines, list(toy_parts.templates), seed=0, expectations=True, memory=True, precedents=True))
+    items, texts = ([name for name in made.tasks if TASKS_OF[name].family == family] for family in ("items", "text"))
+    weights = [0.6, *([0.3] * made.combiner.expected([TASKS_OF["rating"].held_out(timelines, "test", 0)[0].request]).shape[1]), -0.2]
+    card = {
+        "shares": dict.fromkeys(items, 0.4), "lexical": {"search": 0.5}, "consensus": dict.fromkeys(texts, 0.5), "quoting": {"review_summary": 1.3}, "blends": dict.fromkeys(("rating", "click"), weights), "temperatures": {"rating": 0.9},
+    }
+    recommender = Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=made.combiner.backing, card=card)
+    assert recommender.combiner.backing.precedents
+    asked = [replace(example.request, id=f"{name} {number}") for name in made.tasks for number, example in enumerate(TASKS_OF[name].held_out(timelines, "test", 0)[: 2 if name in texts else 12])]
+    assert {request.task for request in asked} == set(made.tasks) and len(asked) > 60
+    first, bad, of = None, 0, 0
+    for number in (1, 2):
+        threads(number)
+        for size in (1, 3, 64):
+            recommender.batch_tokens = size * 60 if size > 1 else 1
+            random.Random(size).shuffle(asked)
+            found = {answer.id: json.dumps(answer.to_json(recommender.titles)) for answer in recommender.predict(asked)}
+            first = first or found
+            bad += sum(found[id] != answer for id, answer in first.items())
+            of += len(found)
+    assert not any("error" in json.loads(answer) for answer in first.values())
+    counted("Answers with memory, expectations and consensus that depend on batch size, order or threads", bad, of)
     assert bad == 0, f"{bad} of {of}"
 
 

@@ -178,8 +178,9 @@ class Recommender:
             request = replace(request, history=tuple(sorted(request.history, key=lambda event: event.seen)))
         tokens, lead, trunk, space, skipped, shown = self.composer.prompt(template, request, space=space)
         if request.exclude_seen and len(request.history) >= len(self.catalog) and self.catalog.rows.keys() <= {event.item_id for event in request.history if event.seen}:
-            # Who has had everything is offered what lies longest back, rather than nothing.
-            request = replace(request, history=request.history[-shown:] if shown else ())
+            # Who has had everything is offered what lies longest back, rather than nothing: what the prompt does not show, half of a catalogue at least.
+            latest = min(shown, len(self.catalog) // 2)
+            request = replace(request, history=request.history[-latest:] if latest else ())
         if space == TEXT:
             drafts = len(self.combiner.temperatures(request.task))
             mode, width = "write", drafts * MAX_ANSWER_TOKENS if drafts > 1 else 0

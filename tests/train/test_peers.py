@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -199,7 +200,8 @@ def test_a_scheduler_that_ends_the_launcher_finds_a_checkpoint_and_no_orphan(cor
             left = descendants(str(output))
             process.wait(30)
         for pid in left:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         said = (tmp_path / "talk").read_text()
         saved = (not output.exists() and len(intact(tmp_path, output.name)) <= 1) if moment == "before it trains" else len(intact(tmp_path, output.name)) == 1 and said.count("the same command goes on from here") == 1
         bad += bool(left) or not saved or process.returncode == 0
