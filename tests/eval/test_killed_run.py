@@ -43,10 +43,10 @@ def test_an_evaluation_killed_at_any_time_comes_to_the_same_figures(toy_parts, t
         out, folders = f"run-{folders}", folders + 1
         for _ in range(4):
             process, begun = begin(out), time.time()
-            while process.poll() is None and time.time() - begun < 60 and not any(path.stat().st_mtime > begun for path in (tmp_path / out).glob("predictions/*")):
+            while process.poll() is None and time.time() - begun < 60 and not any(path.stat().st_mtime > begun for path in (tmp_path / out).glob("predictions/*.parquet")):
                 time.sleep(0.01)
             try:  # what comes before the first answers is the time to load
-                process.wait(rng.uniform(0, 1.5))
+                process.wait(rng.uniform(0, 0.5))
                 break
             except subprocess.TimeoutExpired:
                 os.kill(process.pid, signal.SIGKILL)
