@@ -229,14 +229,15 @@ def test_the_edges_of_a_request(answer):
     some = ["i1", "i2"]
     asked = [
         {"id": "all", "history": some, "k": 62}, {"id": "empty", "k": 5}, {"id": "unknown", "history": ["no such item", *some], "k": 5}, {"id": "exclude", "history": some, "k": 5, "exclude": IDS[3:]},
-        {"id": "include", "history": some, "k": 5, "include": ["i1", "i4", "i5"]}, {"id": "none", "include": [], "k": 5}, {"id": "long", "history": (IDS * 2000)[:20000], "k": 5, "exclude_seen": False},
-        {"id": "candidates", "task": "ranking", "candidates": IDS[3:9], "k": 20}, {"id": "seen", "history": some, "k": 12, "exclude_seen": False}, {"id": "huge", "k": 10**18},
+        {"id": "include", "history": some, "k": 5, "include": ["i1", "i4", "i5"]}, {"id": "none", "include": [], "k": 5}, {"id": "long", "history": (IDS * 10_000)[:100_000], "k": 5, "exclude_seen": False},
+        {"id": "candidates", "task": "ranking", "candidates": IDS[3:9], "k": 20}, {"id": "seen", "history": some, "k": 12, "exclude_seen": False}, {"id": "huge", "k": 10**18}, {"id": "gone", "history": ["x", "y"], "k": 5},
         {"id": "rating", "task": "rating", "item_id": "i5", "history": [{"item_id": "i1", "rating": 1e300}]},
     ]
     found = {result["id"]: result for result in answer(asked)}
     ids = {name: [item["item_id"] for item in result.get("items", [])] for name, result in found.items()}
     assert len(ids["all"]) == 10 and found["all"]["truncated"] is True and "truncated" not in found["empty"]
     assert len(ids["empty"]) == len(ids["unknown"]) == len(ids["long"]) == 5 and found["unknown"]["skipped"] == 1
+    assert ids["gone"] == ids["empty"] and found["gone"]["skipped"] == 2  # nothing is known of the user
     assert set(ids["exclude"]) == {"i0"} and set(ids["include"]) == {"i4", "i5"} and ids["none"] == [] and found["none"]["truncated"]
     assert sorted(ids["candidates"]) == sorted(IDS[3:9]) and set(ids["seen"]) == set(IDS) == set(ids["huge"])
     spread = found["rating"]["distribution"]
