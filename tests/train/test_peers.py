@@ -219,14 +219,16 @@ print(json.dumps([[path.name for path in folder.iterdir()], [path.name for path 
 
 @pytest.mark.parametrize("kilobytes", SIZES)
 def test_a_full_disk_ends_with_its_code_the_folder_and_the_bytes(corpus, tmp_path, kilobytes):
-    """A file system of so many kilobytes, which only this command sees: too small for a checkpoint, or for a second one beside it, or for the model."""
+    """A file system of so many kilobytes, which only this command sees: too small for a checkpoint, or for a second one beside it, or for the model. Then it grows."""
     disk = tmp_path / "disk"
     disk.mkdir()
     arguments = [*FAST, "model.width=128", f"data.corpus={corpus}", f"output={disk / 'run'}"]
-    inside = f'mount -t tmpfs -o size={kilobytes}k none "{disk}" && shift 0 && "$@"; code=$?; "$1" -c \'{LEFT}\' "{disk}"; exit $code'
+    inside = f'mount -t tmpfs -o size={kilobytes}k none "{disk}" && shift 0 && "$@"; code=$?; "$1" -c \'{LEFT}\' "{disk}"; mount -o remount,size=100m none "{disk}"; "$@" > /dev/null; echo $?; exit $code'
     done = subprocess.run(["unshare", "-rm", "sh", "-c", inside, "sh", sys.executable, "-m", "train.pretrain", *arguments], cwd=ROOT, capture_output=True, text=True, env=environment(), timeout=120)
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"this machine lets nobody mount: {done.stderr.strip()}")
     assert done.returncode == 5 and "were written and" in done.stderr and str(disk) in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]
-    beside, checkpoints, whole = json.loads(done.stdout)
+    left, again = done.stdout.splitlines()
+    assert again == "0", done.stderr[-2000:]  # once there is room the same command goes on
+    beside, checkpoints, whole = json.loads(left)
     assert beside == ["run.run"] and len(checkpoints) == whole == (kilobytes >= ROOM_FOR_ONE), done.stderr[-2000:]
