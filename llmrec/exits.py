@@ -46,6 +46,13 @@ def exit_code(error: BaseException) -> int:
     return DATA if isinstance(error, (OSError, ValueError)) else 1
 
 
+def sentence(error: BaseException) -> str:
+    """What a user is told of an error."""
+    if exit_code(error) == PEER_LOST:
+        return f"another process of this run is gone, and said why itself, if it could ({(str(error).splitlines() or [type(error).__name__])[0][:200]}); the last checkpoint is intact, and the same command goes on from it"
+    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+
+
 def disk_failed(error: BaseException) -> bool:
     """Whether a disk is full or broken. safetensors writes its files itself, and says so in words alone."""
     return isinstance(error, OSError) and error.errno in DISK_ERRORS or type(error).__name__ == "SafetensorError" and any(f"os error {number})" in str(error) for number in DISK_ERRORS)

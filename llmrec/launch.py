@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from llmrec.config import Settings, load_settings
-from llmrec.exits import USAGE, exit_code, refuse_other_encodings
+from llmrec.exits import USAGE, exit_code, refuse_other_encodings, sentence
 
 
 def arguments(command: str, doc: str, argv: list[str] | None) -> Settings:
@@ -66,7 +66,7 @@ def guarded(main: Callable[..., None]) -> Callable[..., int]:
             code = exit_code(error)
             if os.environ.get("LLMREC_DEBUG") or code == 1:
                 raise
-            sys.stderr.write(f"error: {error.args[0] if isinstance(error, KeyError) and error.args else error}\n")
+            sys.stderr.write(f"error: {sentence(error)}\n")
             return code
 
     return run
