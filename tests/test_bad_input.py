@@ -32,10 +32,13 @@ from llmrec.readers import table
 from llmrec.recommender import Recommender
 from llmrec.results import encode
 from llmrec.vocabulary import printable
+from tests.highest_memory import watched
 
 CASES = sorted(Path(__file__).with_name("bad").glob("*/expect.json"))
 HEADER, ROW = "user_id,item_id,timestamp,rating\n", "user_id,item_id,timestamp,rating\nu,i,1600000000,3\n"
 SECONDS = 30
+BYTES = 300 << 20
+"""The largest of these inputs has some 20 MB."""
 
 
 def _gzip_bomb(folder):
@@ -97,9 +100,9 @@ def test_bad_input(path, tmp_path, capsys, toy_vocabulary, monkeypatch):
     work = shutil.copytree(path.parent, tmp_path / "in")
     if "make" in expect:
         MAKERS[expect["make"]](work)
-    begun = time.monotonic()
+    memory, begun = watched(), time.monotonic()
     code, said = prepared(work, tmp_path / "corpus", expect, capsys)
-    assert time.monotonic() - begun < SECONDS
+    assert time.monotonic() - begun < SECONDS and memory() < BYTES, f"{memory() >> 20} MiB"
     assert code == expect["exit"], said
     assert "Traceback" not in said
     for words in expect.get("says", ()):
