@@ -99,7 +99,7 @@ OPERATIONS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
 
 
 def _killed_at_operation(at):
-    """Before the operation takes place; of a file that is opened to be written, once it is there and empty. Said at the end: how many there are."""
+    """Before the operation takes place; of a file that is opened to be written, once it is there and empty."""
     done = 0
 
     def step():
@@ -124,7 +124,6 @@ def _killed_at_operation(at):
     for name in OPERATIONS:
         setattr(os, name, counting(getattr(os, name)))
     builtins.open = io.open = opening
-    atexit.register(lambda: os.write(2, f"{done} file operations\n".encode()))
 
 
 def _no_number():
