@@ -84,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("stopped; nothing was left behind", INTERRUPTED)
 
 
+MENDED = {"blank_lines": "blank lines left out", "crlf_lines": "lines ended in CR LF where others end in LF"}
 REPORTED = ("name", "counts", "time_range", "ordering", "positive", "auxiliary", "context", "rating_scale", "like_threshold", "split", "report", "data_hash")
 
 
@@ -176,7 +177,8 @@ def _reader_options(options: argparse.Namespace, described: Mapping[str, str]) -
 
 def _told_rows(report: Mapping[str, object]) -> str:
     reasons = ", ".join(f"{reason} {count}" for reason, count in report["reasons"].items())
-    return f"rows read {report['rows_read']} = kept {report['kept']} + merged {report['merged']} + quarantined {report['quarantined']}{f' ({reasons}; see rejects.jsonl)' if reasons else ''}"
+    mended = "".join(f"; {count} {MENDED[name]}" for name, count in report.get("source", {}).get("mended", {}).items())
+    return f"rows read {report['rows_read']} = kept {report['kept']} + merged {report['merged']} + quarantined {report['quarantined']}{f' ({reasons}; see rejects.jsonl)' if reasons else ''}{mended}"
 
 
 def _told_corpus(manifest: Mapping[str, object]) -> list[str]:

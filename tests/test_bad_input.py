@@ -4,6 +4,7 @@
         input    the fault in words              exit     the exit status
         options  of prepare, beside the files    says     words that stand on stderr          silent   words that stand nowhere in it
         kept, merged, quarantined (by reason)    users, items, titles, scale    of the corpus
+        mended   blank lines left out, line ends that differ: how many
         make     a function of MAKERS that writes what is too large or too odd to be kept as a file
         untitled    items without a title                  parts    of a user's events, in their order        texts    all reviews, sorted        attributes    of an item, their values
         plain    titles become text and nothing else in a prompt             same_as   a log that gives the same corpus to the byte
@@ -118,6 +119,7 @@ def test_bad_input(path, tmp_path, capsys, toy_vocabulary, monkeypatch):
     assert report["rows_read"] == report["kept"] + report["merged"] + report["quarantined"]
     assert (report["kept"], report["merged"], report["reasons"]) == (expect["kept"], expect.get("merged", 0), reasons)
     assert len(corpus.interactions.frame) == expect["kept"]
+    assert report.get("source", {}).get("mended", {}) == expect.get("mended", {})
     rejects = tmp_path / "corpus" / "rejects.jsonl"
     assert (len(rejects.read_text(encoding="utf-8").split("\n")) - 1 if rejects.exists() else 0) == sum(reasons.values())
     if "users" in expect:

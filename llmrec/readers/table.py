@@ -18,6 +18,7 @@ import os
 import shutil
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -50,6 +51,7 @@ def read(interactions: Path, items: Path | None = None, *, columns: Mapping[str,
 
     columns: standard name -> the file's own name ({"user_id": "UserID"}); `order` names the column to sort by within a user where there are no times;
     `context` the further columns to keep. Other columns of the interactions are left behind; every other column of the items is an attribute.
+    Notes of the log, where there are any: `mended`, the `blank_lines` left out and, in files that end lines both ways, the `crlf_lines`.
     A JSON integer is an id by its digits; a JSON float or boolean as an id, a key that stands twice, a nested value and a line that is no JSON object become rejected rows.
 
     Raises:
@@ -66,14 +68,13 @@ def read(interactions: Path, items: Path | None = None, *, columns: Mapping[str,
     required = [*IDS, *context, *(["order"] if order else []), *(name for name in columns if name in VALUES)]
     for path in filter(None, (interactions, items)):
         _verify(Path(path))
-    log = _scan(Path(interactions), named, required)
-    catalogue = None
-    if items is not None:
-        catalogue = _scan_items(Path(items), columns)
-    return RawLog(name=Path(interactions).name.split(".")[0], interactions=log, items=catalogue, context=tuple(context))
+    mended: Counter[str] = Counter()
+    log = _scan(Path(interactions), named, required, mended)
+    catalogue = None if items is None else _scan_items(Path(items), columns, mended)
+    return RawLog(name=Path(interactions).name.split(".")[0], interactions=log, items=catalogue, context=tuple(context), notes={"mended": dict(mended)} if mended else {})
 
 
-def _scan(path: Path, named: Mapping[str, str], required: Iterable[str]) -> pl.LazyFrame:
+def _scan(path: Path, named: Mapping[str, str], required: Iterable[str], mended: Counter[str]) -> pl.LazyFrame:
     """The interactions of a file under their standard names, with the columns of `named` that are there."""
     suffix = _suffix(path)
     wanted = frozenset(named.values())
@@ -83,15 +84,15 @@ def _scan(path: Path, named: Mapping[str, str], required: Iterable[str]) -> pl.L
         schema = frame.collect_schema()
         return frame.select(_parquet_column(path, name, own, schema[own]) for name, own in named.items() if own in schema)
     if suffix in JSON_LINES:
-        frame = _spool(path, _json_batches(path, wanted, ids={named[name] for name in IDS}))
+        frame = _spool(path, _json_batches(path, wanted, mended, ids={named[name] for name in IDS}))
     else:
-        frame = _spool(path, _csv_batches(path, SEPARATORS[suffix], wanted, [named[name] for name in required]))
+        frame = _spool(path, _csv_batches(path, SEPARATORS[suffix], wanted, [named[name] for name in required], mended))
     found = frame.collect_schema().names()
     _require(path, found, [named[name] for name in required])
     return frame.select(*(pl.col(own).alias(name) for name, own in named.items() if own in found), *(pl.col(name) for name in ("fault", "source") if name in found))
 
 
-def _scan_items(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
+def _scan_items(path: Path, columns: Mapping[str, str], mended: Counter[str]) -> pl.LazyFrame:
     """The items of a file: item_id, title where there is one, and every other column as an attribute."""
     suffix = _suffix(path)
     if suffix == PARQUET:
@@ -100,7 +101,7 @@ def _scan_items(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
         names = list(schema)
     else:
         own_id = columns.get("item_id", "item_id")
-        frame = _spool(path, _json_batches(path, None, ids={"item_id", own_id}) if suffix in JSON_LINES else _csv_batches(path, SEPARATORS[suffix], None, []))
+        frame = _spool(path, _json_batches(path, None, mended, ids={"item_id", own_id}) if suffix in JSON_LINES else _csv_batches(path, SEPARATORS[suffix], None, [], mended))
         names = frame.collect_schema().names()
         schema = {name: pl.String() for name in names}
     # The interactions' name of a column is taken where the items have it too; else the standard name.
@@ -170,8 +171,8 @@ def _spool(path: Path, found: Iterable[pl.DataFrame]) -> pl.LazyFrame:
     return pl.concat([pl.scan_parquet(part) for part in parts], how="diagonal")
 
 
-def _csv_batches(path: Path, separator: str, wanted: frozenset[str] | None, required: Iterable[str]) -> Iterator[pl.DataFrame]:
-    rows = csv.reader(_lines(path), delimiter=separator, strict=True)
+def _csv_batches(path: Path, separator: str, wanted: frozenset[str] | None, required: Iterable[str], mended: Counter[str]) -> Iterator[pl.DataFrame]:
+    rows = csv.reader(_lines(path, mended), delimiter=separator, strict=True)
     csv.field_size_limit(MAX_LINE_BYTES)
     header = next(iter(_csv_rows(path, rows, 1)), None)
     if not header:
@@ -183,7 +184,9 @@ def _csv_batches(path: Path, separator: str, wanted: frozenset[str] | None, requ
     kept = [(place, name) for place, name in enumerate(header) if wanted is None or name in wanted]
     while batch := _csv_rows(path, rows, ROWS_PER_PART):
         if {*map(len, batch)} != {len(header)}:
-            batch = [row for row in batch if row]  # a blank line is no row
+            filled = [row for row in batch if row]  # a blank line is no row
+            mended.update(blank_lines=len(batch) - len(filled))
+            batch = filled
             if any(len(row) != len(header) for row in batch):
                 raise ValueError(_wrong_width(path, separator, len(header)))
         values = list(zip(*batch, strict=True))
@@ -199,7 +202,7 @@ def _csv_rows(path: Path, rows: Iterator[list[str]], count: int) -> list[list[st
 
 def _wrong_width(path: Path, separator: str, width: int) -> str:
     """The message for the first row that is not `width` fields wide: read once more, for its line number."""
-    rows = csv.reader(_lines(path), delimiter=separator, strict=True)
+    rows = csv.reader(_lines(path, Counter()), delimiter=separator, strict=True)
     row = next(row for row in rows if row and len(row) != width)
     return f"{path}, line {rows.line_num}: the row has {len(row)} fields, the header {width}; mend the row (a field with {separator!r} in it needs quotes)"
 
@@ -230,13 +233,14 @@ def _no_constant(text: str) -> None:
 _JSON = json.JSONDecoder(object_pairs_hook=_object, parse_int=_Integer, parse_float=_Float, parse_constant=_no_constant)
 
 
-def _json_batches(path: Path, wanted: frozenset[str] | None, *, ids: set[str]) -> Iterator[pl.DataFrame]:
+def _json_batches(path: Path, wanted: frozenset[str] | None, mended: Counter[str], *, ids: set[str]) -> Iterator[pl.DataFrame]:
     """Frames with the wanted columns of each object, and `fault` and `source` where rows are rejected. None wants all columns of a file (the items) in which no row may be rejected."""
-    lines = enumerate(_lines(path), start=1)
+    lines = enumerate(_lines(path, mended), start=1)
     while batch := list(islice(lines, ROWS_PER_PART)):
         records = []
         for number, line in batch:
             if not line.strip():
+                mended.update(blank_lines=1)
                 continue  # a blank line is no row
             record, reason = _record(path, number, line, wanted, ids)
             if reason and wanted is None:
@@ -280,13 +284,13 @@ def _record(path: Path, number: int, line: str, wanted: frozenset[str] | None, i
     return values, None
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file with their newline, split at newline bytes only: a title may hold U+2028. A byte order mark at the start is dropped."""
+def _lines(path: Path, mended: Counter[str]) -> Iterator[str]:
+    """The lines of a UTF-8 file with their newline, split at newline bytes only: a title may hold U+2028. A byte order mark at the start is dropped; `crlf_lines` are counted in `mended`, at the end, where others end in LF."""
     try:
         before = path.stat()
         with open(path, "rb") as raw, tqdm(total=before.st_size, desc=f"reading {path.name}", unit="B", unit_scale=True, disable=None, leave=False) as progress:
             stream = gzip.GzipFile(fileobj=raw) if path.suffix.lower() == ".gz" else raw
-            number, rest, unpacked = 1, b"", 0
+            number, rest, unpacked, crlf = 1, b"", 0, 0
             while block := stream.read(BLOCK_BYTES):
                 progress.update(raw.tell() - progress.n)
                 if raw.tell() > before.st_size:  # somebody writes as fast as we read: told below
@@ -301,12 +305,15 @@ def _lines(path: Path) -> Iterator[str]:
                 if (block.find(b"\n") if end else len(block)) > MAX_LINE_BYTES:  # only the first line can have begun in an earlier block
                     raise ValueError(f"{path}, line {number}: longer than {MAX_LINE_BYTES} bytes; expected rows ended by a newline")
                 block, rest = block[:end], block[end:]
+                crlf += block.count(b"\r\n")
                 lines = _decode(path, block, number).split("\n")
                 number += len(lines) - 1
                 for line in lines[:-1]:
                     yield line + "\n"
             if rest:
                 yield _decode(path, rest, number)
+            if 0 < crlf < number - 1:
+                mended.update(crlf_lines=crlf)
         after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise ValueError(f"{path} changed while it was read; wait until nobody writes to it")
