@@ -3,8 +3,8 @@
     python -m eval.ablation --config ml-100k --phase pretrain --variants balances --out docs/balances data.corpus=corpora/ml-100k
     python -m eval.ablation --config amazon-beauty --phase pretrain --variants signals --seeds 0 1 2 --out docs/signals data.corpus=corpora/beauty
 
---variants names a file of eval/variants, or the path of one: a mapping from a variant's name to its settings. Times are told against the first's.
-Finished models are asked, so that what stands behind a training (memory, expectations) counts; on valid, unless --part says test. Trainings that stand in --work already, with the same settings, are not repeated.
+--variants names a file of eval/variants, or the path of one: a mapping from a variant's name to its settings. Times are told against the first's, where no training was stopped in between.
+Finished models are asked, so that what stands behind a training (memory, expectations) counts; on valid, unless --part says test. Trainings that stand in --work already, with the same settings and data, are not repeated.
 Writes OUT.json and OUT.md, and prints the table. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
 """
 
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     from llmrec.recommender import Recommender
     from llmrec.timelines import Timelines
 
-    from .suite import Suite, headlines
+    from .suite import Suite, against_first, headlines
 
     try:
         variants = load_variants(options.variants, options.phase)
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     rows = []
     for name, changes in variants.items():
         for seed in options.seeds:
-            output = options.work / f"{name}-{seed}".replace(" ", "-")
+            output = options.work / _named(name, seed)
             code, record = train_once(options.phase, options.config, [*options.settings, *changes, f"seed={seed}"], output)
             if code:
                 print(f"eval.ablation: the training of {name} with seed {seed} ended with {code}; see {output}.log", file=sys.stderr)
@@ -67,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
             rows.append({"variant": name, "seed": seed, "settings": changes, "seconds": record["seconds"], "figures": figures})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     command = shlex.join(["python", "-m", "eval.ablation", *(argv if argv is not None else sys.argv[1:])])
-    record = {"command": command, "part": options.part, "limit": options.limit, "data_hash": timelines.corpus.data_hash, "rows": rows}
+    differences = against_first(options.work / "predictions", {name: [_named(name, seed) for seed in options.seeds] for name in variants}, resamples=suite.resamples)
+    record = {"command": command, "part": options.part, "limit": options.limit, "data_hash": timelines.corpus.data_hash, "rows": rows, "differences": differences}
     table = variants_table(record)
     write_study(options.out, record, table)
     sys.stdout.write(table)
@@ -89,7 +90,7 @@ def load_variants(name: str, phase: str) -> dict[str, list[str]]:
 
 
 def variants_table(record: Mapping) -> str:
-    """The figures as Markdown, a row for each variant: means over the seeds, ± their standard deviation where there are several; the seconds of a training against the first variant's."""
+    """The figures as Markdown, a row for each variant: means over the seeds, ± their standard deviation where there are several; the seconds of a training against the first variant's. Below, each variant minus the first, with its interval."""
     by_name: dict[str, list[Mapping]] = {}
     for row in record["rows"]:
         by_name.setdefault(row["variant"], []).append(row)
@@ -99,14 +100,22 @@ def variants_table(record: Mapping) -> str:
     for name, rows in by_name.items():
         figures = [[row["figures"][metric] for row in rows if row["figures"].get(metric) is not None] for metric in metrics]
         told = [f"{statistics.mean(values):.4f}{f' ±{statistics.stdev(values):.4f}' if len(values) > 1 else ''}" if values else "" for values in figures]
-        lines.append(f"| {name} | {' | '.join(told)} | {_mean(rows, 'seconds') / first:.2f} |")
+        mine = _mean(rows, "seconds")
+        lines.append(f"| {name} | {' | '.join(told)} | {f'{mine / first:.2f}' if mine and first else ''} |")
     seeds = len(by_name[record["rows"][0]["variant"]])
     users = f"{record['limit']} users" if record["limit"] else "all users"
-    return "\n".join([*lines, "", f"Part {record['part']}, {users}, {seeds} {'seeds' if seeds > 1 else 'seed'}; data {record['data_hash']}."]) + "\n"
+    lines += ["", f"| minus {record['rows'][0]['variant']} | task | metric | difference |", "|---|---|---|---|"]
+    lines += [f"| {row['variant']} | {row['task']} | {row['metric']} | {row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f}) |" for row in record["differences"]]
+    return "\n".join([*lines, "", f"Part {record['part']}, {users}, {seeds} {'seeds' if seeds > 1 else 'seed'}, intervals of 95 % over users; data {record['data_hash']}."]) + "\n"
 
 
-def _mean(rows: Sequence[Mapping], column: str) -> float:
-    return statistics.mean(row[column] for row in rows)
+def _named(variant: str, seed: int) -> str:
+    return f"{variant}-{seed}".replace(" ", "-")
+
+
+def _mean(rows: Sequence[Mapping], column: str) -> float | None:
+    known = [row[column] for row in rows if row[column] is not None]
+    return statistics.mean(known) if known else None
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
-from llmrec.citing import about, cite, strengths
+from llmrec.citing import NEWEST, about, cite, strengths
 from llmrec.exam import Exam, Predictor, whose
 from llmrec.metrics.statistic import Statistic, estimate, ratio_of
 from llmrec.predictions import HeldOut
@@ -42,10 +42,15 @@ class Asked:
         return list(exam.of_users(self.limit).held_out)
 
 
-def deletions(model: Predictor, asked: Asked, task: str, *, cited: int = 3, draws: int = 5) -> dict[str, object]:
-    """How far the answer moves without the cited events, without as many random ones, and the ratio of the two. Raises ValueError where no history is long enough."""
+def deletions(model: Predictor, asked: Asked, task: str, *, cited: int = 3, draws: int = 5, measured: Predictor | None = None) -> dict[str, object]:
+    """How far the answer moves without the cited events, without as many random ones of the newest that may be cited, and the ratio of the two. Answers for which nothing speaks are left out, and counted.
+
+    measured: who is asked again without them (default: the model itself, which moves further without what it cited even where that is chance: the largest of several differences is larger than their mean).
+
+    Raises ValueError where no history is long enough.
+    """
     questions = [question for question in asked.questions(task) if len(question.request.history) >= 2 * cited]
-    moved, drawn, users = [], [], []
+    moved, drawn, users, measured = [], [], [], measured or model
     for number, question in enumerate(tqdm(questions, desc="cite", unit="answer", file=sys.stderr)):
         request = about(model, question.request)
         item_id = request.candidates[0] if request.candidates else None
@@ -55,18 +60,18 @@ def deletions(model: Predictor, asked: Asked, task: str, *, cited: int = 3, draw
         # An event is itself, not its like: the same item may stand twice in a history.
         own = {id(citation.event) for citation in found}
         rng = np.random.default_rng([number, 11])
-        kept = [[event for event in request.history if id(event) not in own]]
+        kept, newest = [[event for event in request.history if id(event) not in own]], np.arange(len(request.history))[-NEWEST:]
         for _ in range(draws):
-            gone = set(rng.choice(len(request.history), len(found), replace=False).tolist())
+            gone = set(rng.choice(newest, len(found), replace=False).tolist())
             kept.append([event for place, event in enumerate(request.history) if place not in gone])
-        whole, without, *random = strengths(model, [request, *(replace(request, history=tuple(events)) for events in kept)])
+        whole, without, *random = strengths(measured, [request, *(replace(request, history=tuple(events)) for events in kept)])
         moved.append(abs(whole - without))
         drawn.append(float(np.mean([abs(whole - one) for one in random])))
         users.append(whose(question))
     if not moved:
         raise ValueError(f"no history of {task} has {2 * cited} events and one that speaks for its answer; lower --cited")
     return {
-        "task": task, "answers": len(moved), "cited": cited, "moved_without_cited": float(np.mean(moved)), "moved_without_random": float(np.mean(drawn)),
+        "task": task, "answers": len(moved), "without_citation": len(questions) - len(moved), "cited": cited, "moved_without_cited": float(np.mean(moved)), "moved_without_random": float(np.mean(drawn)),
         **_with_interval(ratio_of(np.array(moved), np.array(drawn)), users, "ratio"),
     }
 

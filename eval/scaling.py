@@ -3,8 +3,8 @@
     python -m eval.scaling --config amazon-beauty --widths 32 64 128 --fractions 0.25 0.5 1 --out docs/scaling data.corpus=corpora/beauty memory=false
 
 Fractions below 1 refuse what is made of all users: expectations, memory and content.collaborative are to be switched off, as above.
-Widths keep the config's proportions (the MLP grows with the width; so do the heads, where they divide it). Every training is validated as the config says, with all else equal;
-the figures are those of the valid part at its best step. Trainings that stand in --work already, with the same settings, are not repeated, so a stopped study goes on.
+Widths keep the config's proportions (the MLP grows with the width; so do the heads, where they divide it). A fraction of the users is passed over as many times more often, and validated after as many steps: what differs is the data, not
+how long it is learned from (until valid stops, or the config's epochs of all users end). The figures are those of the valid part, of all users, at the best step. Trainings that stand in --work already, with the same settings and data, are not repeated, so a stopped study goes on.
 Writes OUT.json, OUT.md and OUT.svg, and prints the table. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
 """
 
@@ -36,17 +36,18 @@ def main(argv: list[str] | None = None) -> int:
     from llmrec.config import load_settings
 
     try:
-        model = load_settings(options.config, [*options.settings, f"output={options.work}", *(f"data.fraction={fraction}" for fraction in options.fractions)]).model
+        settings, *_ = (load_settings(options.config, [*options.settings, f"output={options.work}", f"data.fraction={fraction}"]) for fraction in options.fractions)
     except (FileNotFoundError, ValueError) as error:
         print(f"eval.scaling: {error}", file=sys.stderr)
         return USAGE
-    rows = []
+    rows, model, phase = [], settings.model, settings.pretrain
     for width in options.widths:
         head = model.width // model.heads
         changes = [f"model.width={width}", f"model.mlp_width={model.mlp_width * width // model.width}", f"model.heads={max(1, width // head) if width % max(1, width // head) == 0 else 1}"]
         for fraction in options.fractions:
             output = options.work / f"{width}-{fraction:g}"
-            code, row = train_once("pretrain", options.config, [*options.settings, *changes, f"data.fraction={fraction}"], output, model=False)
+            as_long = [f"data.fraction={fraction}", f"pretrain.epochs={phase.epochs / fraction}", f"pretrain.validation.every_epochs={phase.validation.every_epochs / fraction}"]
+            code, row = train_once("pretrain", options.config, [*options.settings, *changes, *as_long], output, model=False)
             shutil.rmtree(output, ignore_errors=True)  # its figures are kept
             if code:
                 print(f"eval.scaling: the training of width {width} on {fraction:g} of the users ended with {code}; see {options.work}", file=sys.stderr)
@@ -64,8 +65,8 @@ def main(argv: list[str] | None = None) -> int:
 def _table(rows: list[dict]) -> str:
     """A row for each training: its valid figures, and how large the model is."""
     metrics = list(rows[0]["valid"])
-    lines = [f"| width | parameters | part of the users | {' | '.join(metrics)} |", "|---" * (len(metrics) + 3) + "|"]
-    return "\n".join([*lines, *(f"| {row['width']} | {row['parameters']:,} | {row['fraction']:g} | {' | '.join(format(row['valid'][metric], '.4f') for metric in metrics)} |" for row in rows)]) + "\n"
+    lines = [f"| width | parameters | part of the users | steps | {' | '.join(metrics)} |", "|---" * (len(metrics) + 4) + "|"]
+    return "\n".join([*lines, *(f"| {row['width']} | {row['parameters']:,} | {row['fraction']:g} | {row['steps']} | {' | '.join(format(row['valid'][metric], '.4f') for metric in metrics)} |" for row in rows)]) + "\n"
 
 
 def _figure(rows: list[dict]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from llmrec.audit.finding import Audit, Finding
 from llmrec.audit.models import foreign_answers, popularity_of_all
 from llmrec.baselines import BASELINES
 from llmrec.baselines.baseline import Baseline
-from llmrec.evaluation import Background, Report, best_model, compare, evaluate
+from llmrec.evaluation import Background, Report, best_model, compare, contrast, evaluate
 from llmrec.exam import Exam, Predictor, save_predictions
 from llmrec.interactions import PARTS, TEST, VALID
 from llmrec.metrics import HEADLINES, LOWER_IS_BETTER, METRICS
@@ -133,22 +134,21 @@ def evaluate_suite(
     return report
 
 
-def gains(suite: Suite, timelines: Timelines, tasks: Sequence[str], load: Callable[[str], Predictor], *, joint: str, folder: Path) -> list[dict[str, object]]:
-    """For each task the headline figures of the joint model and of the one that learned it alone, and joint minus alone with its interval; `gain` is that in per cent of alone, positive where joint is better.
+def gains(suite: Suite, timelines: Timelines, tasks: Sequence[str], load: Callable[[str], Predictor], *, joint: str, seeds: Sequence[int], folder: Path) -> list[dict[str, object]]:
+    """For each task the headline figures of the joint model and of the one that learned it alone, means over the seeds, and joint minus alone with its interval; `spread` is the standard deviation of that over the seeds (None for one),
+    `gain` is it in per cent of alone, positive where joint is better.
 
-    load: the model of a name, which is `joint` or a task's.
+    load: the model NAME-SEED, where NAME is `joint` or a task's.
     """
-    background, together = Background.of(timelines), load(joint)
     found = []
-    for exam in _exams(suite, timelines, [TASKS[name] for name in tasks if name in getattr(together, "tasks", tasks)]):
-        measured = {name: _measured(model, name, exam, folder / "predictions", background, suite.resamples, {}) for name, model in ((joint, together), ("alone", load(exam.task)))}
-        paths = [folder / "predictions" / f"{exam.task}.{name}.parquet" for name in measured]
-        for row in compare(*paths, resamples=suite.resamples).comparisons:
-            figures = {name: next(each["mean"] for each in report.rows if (each["metric"], each["filter"]) == (row["metric"], row["filter"])) for name, report in measured.items()}
-            better = -row["mean"] if row["metric"] in LOWER_IS_BETTER else row["mean"]
+    for exam in _exams(suite, timelines, [TASKS[name] for name in tasks]):
+        paths = {name: [save_predictions(load(f"{name}-{seed}"), f"{name}-{seed}", exam, folder=folder / "predictions") for seed in seeds] for name in (joint, exam.task)}
+        singly = [contrast([one], [other], resamples=1) for one, other in zip(*paths.values())]
+        for place, row in enumerate(contrast(paths[joint], paths[exam.task], resamples=suite.resamples)):
+            better = -row["difference"] if row["metric"] in LOWER_IS_BETTER else row["difference"]
             found.append({
-                "task": exam.task, "metric": row["metric"], "filter": row["filter"], "joint": figures[joint], "alone": figures["alone"],
-                "difference": row["mean"], "low": row["low"], "high": row["high"], "gain": 100 * better / abs(figures["alone"]) if figures["alone"] else None,
+                **{key: row[key] for key in ("task", "metric", "filter", "difference", "low", "high")}, "joint": row["first"], "alone": row["second"],
+                "spread": statistics.stdev(rows[place]["difference"] for rows in singly) if len(singly) > 1 else None, "gain": 100 * better / abs(row["second"]) if row["second"] else None,
             })
     return found
 
@@ -161,6 +161,22 @@ def headlines(suite: Suite, timelines: Timelines, model: Predictor, *, name: str
         for metric in HEADLINES[exam.family]:
             mine = {row["filter"]: row["mean"] for row in rows if row["metric"] == metric}
             found[f"{exam.task}/{metric}"] = mine.get("on", next(iter(mine.values()), None))
+    return found
+
+
+def against_first(folder: Path, variants: Mapping[str, Sequence[str]], *, resamples: int) -> list[dict[str, object]]:
+    """Each variant's headline figures minus those of the first, of tasks that both answered: means over its models (seeds), with the interval of a paired bootstrap over users.
+
+    folder: of the saved answers.   variants: name -> names of its models.
+    """
+    first, *others = variants
+    tasks = [path.name.partition(".")[0] for path in sorted(folder.glob(f"*.{variants[first][0]}.parquet"))]
+    found = []
+    for name in others:
+        for task in tasks:
+            paths, own = ([folder / f"{task}.{model}.parquet" for model in variants[each]] for each in (name, first))
+            if all(path.is_file() for path in paths):
+                found += [{"variant": name, **row} for row in contrast(paths, own, resamples=resamples)]
     return found
 
 

@@ -5,21 +5,24 @@ Separate from the studies (`alone`, `scaling`, `ablation`), which say what is to
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from llmrec.config import load_settings
 from llmrec.launch import run_training
 
 
 def train_once(phase: str, config: str | None, settings: Sequence[str], output: Path, *, model: bool = True) -> tuple[int, dict[str, object]]:
-    """Trains a model at `output`, unless the same training has stood there: its exit status, and `valid` (figures of its best step), `parameters` and `seconds` ({} where it failed).
+    """Trains a model at `output`, unless the same training has stood there: its exit status, and `valid` (figures of its best step), `parameters`, `steps` and `seconds` ({} where it failed).
 
-    What it says goes to OUTPUT.log, what it was told and the record to OUTPUT.json. model: whether the model itself is needed, too, and trained again where it is gone; False: its record is enough.
+    The same is what has the same resolved settings, data and base. What a training says goes to OUTPUT.log, what it was told and the record to OUTPUT.json. seconds: None for one that was stopped and went on, for nobody has counted them.
+    model: whether the model itself is needed, too, and trained again where it is gone; False: its record is enough.
     """
-    kept, told = output.with_name(f"{output.name}.json"), [phase, config, *settings]
+    kept, told, going_on = output.with_name(f"{output.name}.json"), _told(phase, config, settings, output), output.with_name(f"{output.name}.run").exists()
     if kept.is_file() and (output.is_dir() or not model) and (record := json.loads(kept.read_text(encoding="utf-8"))).pop("told", None) == told:
         return 0, record
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +30,7 @@ def train_once(phase: str, config: str | None, settings: Sequence[str], output: 
     code, printed = run_training(phase, config, [*settings, f"output={output}", "overwrite=true"], log=output.with_name(f"{output.name}.log"))
     if code:
         return code, {}
-    record = {"valid": printed["valid"], "parameters": _parameters(output), "seconds": round(time.monotonic() - begun, 1)}
+    record = {"valid": printed["valid"], "parameters": _parameters(output), "steps": printed["steps"], "seconds": None if going_on else round(time.monotonic() - begun, 1)}
     kept.write_text(json.dumps({**record, "told": told}) + "\n", encoding="utf-8")
     return 0, record
 
@@ -37,6 +40,17 @@ def write_study(out: Path, record: dict[str, object], table: str) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     out.with_suffix(".md").write_text(f"# {out.name.capitalize()}\n\nWritten by the command; do not edit.\n\n```\n{record['command']}\n```\n\n{table}", encoding="utf-8")
+
+
+def _told(phase: str, config: str | None, settings: Sequence[str], output: Path) -> dict[str, object]:
+    """What decides what a training comes to, but for the code itself."""
+    resolved = load_settings(config, [*settings, f"output={output}"])
+    manifest, listing = Path(resolved.data.corpus) / "manifest.json", Path(resolved.model.base or "") / "files.json"
+    return {
+        "phase": phase, "settings": resolved.model_dump(mode="json", exclude={"output", "overwrite"}),
+        "data_hash": json.loads(manifest.read_text(encoding="utf-8"))["data_hash"] if manifest.is_file() else None,
+        "base": hashlib.sha256(listing.read_bytes()).hexdigest() if listing.is_file() else None,
+    }
 
 
 def _parameters(folder: Path) -> int:

@@ -1,9 +1,10 @@
-"""What the words of a prompt are worth: every wording of every task asked of the same questions, wordings that training never saw beside those it saw, and Chinese beside English.
+"""What the words of a prompt are worth: the wordings of every task asked of the same questions, those that training never saw beside those it saw, Chinese beside English, and the prompt without words beside those with.
 
     python -m eval.wordings --model runs/ml-100k/model --out runs/ml-100k/wordings data.corpus=corpora/ml-100k
 
-A figure is the mean over all wordings of its kind: one wording alone differs from another by more than kinds do. The prompt without words stands apart.
-Saves all answers below DIR, writes DIR/wordings.json, and prints a table; a loss is in per cent, with its interval (95 %, bootstrap over users). Exit status: 0 done; 2 wrong usage; 3 bad data; 4 bad model.
+A figure is the mean over all wordings of its kind: one wording alone differs from another by more than kinds do. Only wordings that show the same of a history as an unseen one of their language are asked: titles, say, are more than words,
+and leave room for fewer events. Languages are those of the model's training; a search's query is English in all of them.
+Saves all answers below DIR, writes DIR/wordings.json, and prints a table; a loss is in per cent, with its interval (95 %, bootstrap over users). Exit status: 0 done; 2 wrong usage, or nothing to be compared; 3 bad data; 4 bad model.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmrec.exits import DATA, MODEL
+from llmrec.exits import DATA, MODEL, USAGE
+from llmrec.templates import BARE, PromptTemplate
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,17 +33,18 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"got {options.setting!r}; expected data.corpus=DIR")
 
     # After the arguments are read: --help must answer without torch or polars.
+    from llmrec.config import load_settings
     from llmrec.evaluation import contrast
     from llmrec.interactions import Corpus
     from llmrec.recommender import Recommender
     from llmrec.tasks import TASKS
-    from llmrec.templates import BARE
     from llmrec.timelines import Timelines
 
     from .suite import Suite, answers
 
     try:
-        corpus, recommender = Corpus.load(folder), Recommender.from_pretrained(options.model)
+        corpus, recommender, trained = Corpus.load(folder), Recommender.from_pretrained(options.model), Path(options.model) / "train_config.yaml"
+        languages = load_settings(str(trained), []).data.languages if trained.is_file() else None
     except (OSError, ValueError) as error:
         print(f"eval.wordings: {error}", file=sys.stderr)
         return DATA if folder in str(error) else MODEL
@@ -51,20 +54,32 @@ def main(argv: list[str] | None = None) -> int:
     timelines, rows = Timelines.of(corpus), []
     for task in options.task or [task for task in recommender.tasks if TASKS[task].family != "text"]:
         kinds: dict[tuple[str, bool], list[Path]] = {}
-        for template in tuple(recommender.templates[task]):
+        bare: list[Path] = []
+        for template in comparable(recommender.templates[task], languages):
             recommender.templates[task] = (template,)
             suite = Suite(tasks=(task,), part=options.part, limit=options.limit, language=template.language)
             path = answers(suite, timelines, recommender, name=template.name, folder=options.out)
-            if path is not None and template.name != BARE:
-                kinds.setdefault((template.language, template.unseen), []).append(path)
+            if path is not None:
+                (bare if template.name == BARE else kinds.setdefault((template.language, template.unseen), [])).append(path)
         seen, unseen = ([path for (_, kind), paths in kinds.items() if kind == wanted for path in paths] for wanted in (False, True))
-        pairs = {"unseen against seen": (unseen, seen), **{f"{language} against en": (kinds[language, False], kinds.get(("en", False), [])) for language, kind in kinds if language != "en" and not kind}}
+        pairs = {"unseen against seen": (unseen, seen), "without words against seen": (bare, seen), **{f"{language} against en": (kinds[language, False], kinds.get(("en", False), [])) for language, kind in kinds if language != "en" and not kind}}
         rows += [{"kind": kind, **row} for kind, (first, second) in pairs.items() if first and second for row in contrast(first, second)]
+    if not rows:
+        print(f"eval.wordings: {options.model} has no two kinds of wordings for these tasks: nothing can be compared", file=sys.stderr)
+        return USAGE
     options.out.mkdir(parents=True, exist_ok=True)
     record = {"model": options.model, "data_hash": corpus.data_hash, "part": options.part, "limit": options.limit, "rows": rows}
     (options.out / "wordings.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(losses_table(rows))
     return 0
+
+
+def comparable(templates: Sequence[PromptTemplate], languages: Sequence[str] | None) -> list[PromptTemplate]:
+    """The wordings in these languages (None: in any) that show the same fields as an unseen one of their language, and the one without words."""
+    shown = lambda template: frozenset(part.field for part in (*template.event_parts, *template.question_parts) if part.field)  # noqa: E731
+    asked = [template for template in templates if languages is None or template.language in languages]
+    fields = {(template.language, shown(template)) for template in asked if template.unseen}
+    return [template for template in asked if (template.language, shown(template)) in fields or template.name == BARE]
 
 
 def losses_table(rows: Sequence[dict]) -> str:

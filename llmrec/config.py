@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from llmrec.assets import folder_of
 
@@ -93,8 +93,10 @@ class ValidationSettings(Section):
     """TASK/METRIC on the valid part that chooses the best step: errors (rmse, mae, logloss, ece) are minimised, all others maximised. A list: their geometric mean, errors inverted."""
     every_epochs: float = Field(1.0, gt=0)
     """Epochs between two validations."""
+    every_steps: int | None = Field(None, ge=1)
+    """Steps between two validations, whatever an epoch has: for trainings on different data that are to be compared."""
     limit: int = Field(2000, ge=1)
-    """Held-out questions used, the same at every validation. The share of the memory and the weight of words are fitted at the end on up to 10,000 users, whatever stands here."""
+    """Users whose held-out questions are used, the same at every validation. The share of the memory and the weight of words are fitted at the end on up to 10,000 users, whatever stands here."""
     patience: int = Field(5, ge=1)
     """Validations without a gain after which training stops."""
 
@@ -176,6 +178,14 @@ class Settings(Section):
     finetune: PhaseSettings = PhaseSettings()
     checkpoint_steps: int = Field(500, ge=1)
     """Steps between two checkpoints."""
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Settings:
+        if self.data.fraction < 1 and (self.expectations or self.memory or self.precedents or self.content.collaborative):
+            raise ValueError(f"data.fraction={self.data.fraction} learns from a part of the users, but expectations, memory, precedents and content.collaborative are made of all: switch them off, or set data.fraction=1")
+        if self.precedents and not self.consensus:
+            raise ValueError("precedents=true has a part in the consensus of drafts alone: set consensus=true, too")
+        return self
 
     def resolved(self) -> Settings:
         """With the short form of the tasks written out."""
@@ -266,6 +276,8 @@ def _sentence(problem: dict) -> str:
         known = list(section.model_fields) if section else []
         close = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
         return f"unknown key {key}{f'; did you mean {close[0]}?' if close else '.'} Known here: {', '.join(known)}"
+    if not key:  # of settings that are each right
+        return str(problem["ctx"]["error"])
     if problem["type"] == "missing":
         return f"{key} is not set; give it as {key}=VALUE"
     return f"{key} is {json.dumps(problem['input'], default=str)}: {problem['msg']}"

@@ -85,7 +85,7 @@ def train(
     steps_per_epoch = max(1, round(mixture.steps_per_epoch / phase.accumulation))  # the mixture counts parts
     total = max(1, math.ceil(phase.epochs * steps_per_epoch))
     total = min(total, phase.max_steps or total)
-    every = max(1, round(phase.validation.every_epochs * steps_per_epoch))
+    every = phase.validation.every_steps or max(1, round(phase.validation.every_epochs * steps_per_epoch))
     progress, best, averages = Progress(), {}, {}
     found = checkpoints.load()
     if found is not None:

@@ -160,13 +160,9 @@ def run(
 
 def backing_of(settings: Settings, timelines: Timelines, tasks: Sequence[str], *, index: str) -> Backing:
     """What the settings put behind the answers of a model for these tasks. index: the scheme of its codes. Raises ValueError for settings that do not go together."""
-    if settings.data.fraction < 1 and (settings.expectations or settings.memory or settings.precedents or settings.content.collaborative):
-        raise ValueError(f"data.fraction={settings.data.fraction} learns from a part of the users, but expectations, memory, precedents and content.collaborative are made of all: switch them off, or set data.fraction=1")
     for name in ("memory", "lexical"):
         if getattr(settings, name) and index != "atomic":
             raise ValueError(f"{name}=true needs an answer of one token for each item: set index=atomic, or {name}=false with index={index}")
-    if settings.precedents and not settings.consensus:
-        raise ValueError("precedents=true has a part in the consensus of drafts alone: set consensus=true, too")
     return Backing.of(timelines, tasks, seed=settings.seed, expectations=settings.expectations, memory=settings.memory, precedents=settings.precedents)
 
 

@@ -39,10 +39,13 @@ def test_the_table_has_means_and_spreads():
         {"variant": name, "seed": seed, "seconds": seconds, "figures": {"next_item/ndcg@10": figure, "rating/rmse": None}}
         for name, seed, seconds, figure in [("plain", 0, 10, 0.1), ("plain", 1, 30, 0.2), ("more", 0, 50, 0.3), ("more", 1, 50, 0.3)]
     ]
-    table = variants_table({"rows": rows, "part": "valid", "limit": 0, "data_hash": "abc"})
+    record = {"rows": rows, "part": "valid", "limit": 0, "data_hash": "abc", "differences": [{"variant": "more", "task": "next_item", "metric": "ndcg@10", "difference": 0.15, "low": -0.01, "high": 0.2}]}
+    table = variants_table(record)
     rows.append({"variant": "rated", "seed": 0, "seconds": 20, "figures": {"rating/mae": 0.5}})  # of a task that the first lacks
-    assert "| rated |  |  | 0.5000 | 1.00 |" in variants_table({"rows": rows, "part": "valid", "limit": 0, "data_hash": "abc"})
-    assert "| plain | 0.1500 ±0.0707 |  | 1.00 |" in table and "| more | 0.3000 ±0.0000 |  | 2.50 |" in table and "Part valid, all users, 2 seeds; data abc." in table
+    rows.append({"variant": "stopped", "seed": 0, "seconds": None, "figures": {"rating/mae": 0.5}})  # nobody knows how long it took
+    assert "| rated |  |  | 0.5000 | 1.00 |" in variants_table(record) and "| stopped |  |  | 0.5000 |  |" in variants_table(record)
+    assert "| plain | 0.1500 ±0.0707 |  | 1.00 |" in table and "| more | 0.3000 ±0.0000 |  | 2.50 |" in table and "Part valid, all users, 2 seeds, intervals of 95 % over users; data abc." in table
+    assert "| more | next_item | ndcg@10 | +0.1500 (-0.0100 to +0.2000) |" in table
 
 
 @pytest.mark.slow
@@ -59,6 +62,8 @@ def test_each_variant_is_trained_once_and_asked(toy_corpus, tmp_path, capfd):
     record = json.loads((tmp_path / "docs" / "study.json").read_text())
     assert [row["variant"] for row in record["rows"]] == ["alone", "with ratings"]
     assert record["rows"][1]["figures"].keys() - record["rows"][0]["figures"].keys() == {"rating/rmse", "rating/mae"} and 0 < record["rows"][1]["figures"]["rating/rmse"] < 4
+    (difference,) = [row for row in record["differences"] if (row["task"], row["metric"]) == ("next_item", "ndcg@10")]
+    assert difference["variant"] == "with ratings" and difference["difference"] == pytest.approx(record["rows"][1]["figures"]["next_item/ndcg@10"] - record["rows"][0]["figures"]["next_item/ndcg@10"])
     assert table in (tmp_path / "docs" / "study.md").read_text() and "next_item/ndcg@10" in table
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").glob("*/recommender.json")}
     assert len(before) == 2 and main(arguments) == 0

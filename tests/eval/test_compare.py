@@ -23,7 +23,8 @@ def report(figures, *, corpus="toy", models=("a", "b"), fault=None, data="d", ru
             rows.append({**row, "metric": "ndcg@10", "mean": figure * factor, "low": figure * factor - 0.01, "high": figure * factor + 0.01})
             rows.append({**row, "metric": "recall@10", "mean": 0.9, "low": None, "high": None})
     counts = [{"task": "next_item", "family": "items", "model": model} for model in figures]
-    return {"rows": rows, "counts": counts, "models": list(models), "corpus": corpus, "command": f"python -m eval.run {corpus} {run}", "data_hash": data, "audit_hash": "e", "fault": fault, **ABOUT, "recipes": dict.fromkeys(models, "r"), "hashes": {name: f"{name}{run}" for name in models}, **more}
+    paired = [{**row, "baseline": "ease", "mean": row["mean"] - figures["ease"], "low": -0.01, "high": 0.03} for row in rows if "ease" in figures and row["model"] in models and row["metric"] == "ndcg@10" and row["filter"] == "on"]
+    return {"rows": rows, "counts": counts, "comparisons": paired, "models": list(models), "corpus": corpus, "command": f"python -m eval.run {corpus} {run}", "data_hash": data, "audit_hash": "e", "fault": fault, **ABOUT, "recipes": dict.fromkeys(models, "r"), "hashes": {name: f"{name}{run}" for name in models}, **more}
 
 
 def test_seeds_have_a_mean_and_a_spread_and_the_best_baseline_beside_them():
@@ -31,6 +32,9 @@ def test_seeds_have_a_mean_and_a_spread_and_the_best_baseline_beside_them():
     assert row.mean == pytest.approx(0.12) and row.spread == pytest.approx(0.02 * 2**0.5) and row.seeds == 2 and row.n == 100
     assert (row.low, row.high) == (pytest.approx(0.11), pytest.approx(0.13))
     assert (row.baseline, row.baseline_figure, row.filter, row.holds) == ("ease", 0.12, "on", True)
+    assert row.ahead == (pytest.approx(0), pytest.approx(-0.01), pytest.approx(0.03))
+    (other,) = results("s", [report({"a": 0.10, "b": 0.14, "knn": 0.13, "ease": 0.12})], {"next_item": {"ndcg@10": ">= .12"}})
+    assert other.baseline == "knn" and other.ahead is None  # nobody compared these question by question
 
 
 def test_folds_are_averaged_and_one_seed_has_no_spread():
@@ -47,7 +51,7 @@ def test_reports_of_the_same_data_are_seeds():
 
 def test_what_is_no_result_is_refused():
     good = report({"a": 0.1}, models=["a"])
-    for reports, sentence in (([good, good], "given twice"), ([good, report({"a": 0.1}, corpus="else", models=["a"])], "several corpora"), ([report({"a": 0.1}, models=["a"], limit=10)], "sample"), ([report({"a": 0.1}, models=["a"], history=False)], "without histories"), ([report({"a": 0.1}, models=["a"], wording="unseen")], "in other words")):
+    for reports, sentence in (([good, good], "given twice"), ([good, report({"a": 0.1}, corpus="else", models=["a"])], "several corpora"), ([report({"a": 0.1}, models=["a"], limit=10)], "sample"), ([report({"a": 0.1, "b": 0.1}, hashes={"a": "h", "b": "h"})], "same to the bit"), ([report({"a": 0.1}, models=["a"], history=False)], "without histories"), ([report({"a": 0.1}, models=["a"], wording="unseen")], "in other words")):
         with pytest.raises(ValueError, match=sentence):
             results("s", reports, {})
     for row in good["rows"]:

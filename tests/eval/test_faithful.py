@@ -8,7 +8,7 @@ import pytest
 from eval import faithful
 from eval.honesty import Asked, agreement, deletions
 from llmrec.interactions import Event
-from llmrec.predictions import HeldOut, Request
+from llmrec.predictions import HeldOut, Prediction, Request
 from llmrec.timelines import Timelines
 
 HISTORY = tuple(Event(item_id) for item_id in ("i0", "i1", "i2", "i3", "i4"))
@@ -20,8 +20,23 @@ def test_deletion_by_hand(adding):
     # Without i0 the sum falls by 3; without one of five at random it moves by (3 + 2 + 1 + 0 + .5) / 5.
     assert found["answers"] == 40 and found["moved_without_cited"] == pytest.approx(3) and found["moved_without_random"] == pytest.approx(1.3, abs=0.05)
     assert found["ratio"] == pytest.approx(3 / 1.3, rel=0.05) and found["low"] <= found["ratio"] <= found["high"]
+    other = deletions(adding, asked, "rating", cited=1, draws=200, measured=Flat())
+    assert other["moved_without_cited"] == other["moved_without_random"] == 1 and other["ratio"] == pytest.approx(1)  # cited by one, measured by another, to whom all events are alike
     with pytest.raises(ValueError, match="no history of rating has 6 events"):
         deletions(adding, asked, "rating", cited=3)
+
+
+def test_only_what_may_be_cited_is_drawn(adding):
+    long = HeldOut(Request(id="q", task="rating", item_id="i9", history=(Event("i0"),) * 100 + HISTORY[1:] * 16, user_id="u"), 3.0)
+    found = deletions(adding, SimpleNamespace(questions=lambda task: [long]), "rating", cited=1, draws=200)
+    assert found["answers"] == 1 and found["moved_without_random"] == pytest.approx((2 + 1 + 0 + 0.5) / 4, abs=0.15)  # i0 stands further back than the newest 64
+
+
+class Flat:
+    """Every event is worth one."""
+
+    def predict(self, requests):
+        return [Prediction(request.id, request.task, value=float(len(request.history))) for request in requests]
 
 
 def test_agreement_by_hand():
@@ -41,7 +56,7 @@ def test_the_command_writes_both_figures(toy_parts, toy_corpus, toy_tokenizer, t
     assert faithful.main(["--model", str(model), "--task", "rating", "--cited", "1", "--users", "4", "--out", str(tmp_path / "out"), f"data.corpus={corpus}"]) == 0
     record = json.loads((tmp_path / "out" / "faithful.json").read_text())
     assert json.loads(capsys.readouterr().out) == record
-    assert record["faithfulness"]["answers"] == 4 and record["faithfulness"]["ratio"] > 1 and record["sentiment"]["texts"] == 4
+    assert record["measured_in"] == "an unseen wording" and record["faithfulness"]["answers"] + record["faithfulness"]["without_citation"] == 4 and record["faithfulness"]["ratio"] > 0 and record["sentiment"]["texts"] == 4
     with pytest.raises(SystemExit) as ended:
         faithful.main(["--model", str(model), "--task", "explanation", "--out", str(tmp_path / "out"), f"data.corpus={corpus}"])
     assert ended.value.code == 2 and "explains no answers of 'explanation'" in capsys.readouterr().err

@@ -18,7 +18,7 @@ def trainings(monkeypatch):
         width, fraction = int(told[-1]["model.width"]), float(told[-1]["data.fraction"])
         output = once.Path(told[-1]["output"])
         output.mkdir(parents=True)
-        return (7, {}) if width == 13 else (0, {"valid": {"next_item/ndcg@10": width * fraction / 1000}})
+        return (7, {}) if width == 13 else (0, {"valid": {"next_item/ndcg@10": width * fraction / 1000}, "steps": 300})
 
     monkeypatch.setattr(once, "run_training", run_training)
     monkeypatch.setattr(once, "_parameters", lambda folder: 1000)
@@ -26,28 +26,32 @@ def trainings(monkeypatch):
 
 
 def test_each_pair_is_trained_once_and_plotted(trainings, tmp_path, capsys):
-    arguments = ["--config", "amazon-beauty", "--widths", "64", "192", "--fractions", "0.5", "1", "--out", str(tmp_path / "docs" / "scaling"), "--work", str(tmp_path / "work"), "data.corpus=c"]
+    arguments = ["--config", "amazon-beauty", "--widths", "64", "192", "--fractions", "0.5", "1", "--out", str(tmp_path / "docs" / "scaling"), "--work", str(tmp_path / "work"), "data.corpus=c", "memory=false"]
     assert scaling.main(arguments) == 0
     assert [(told["model.width"], told["data.fraction"], told["model.mlp_width"], told["model.heads"]) for told in trainings] == [
         ("64", "0.5", "256", "1"), ("64", "1.0", "256", "1"), ("192", "0.5", "768", "3"), ("192", "1.0", "768", "3"),
     ]
     assert all(told["data.corpus"] == "c" for told in trainings)
+    assert [(float(told["pretrain.epochs"]), float(told["pretrain.validation.every_epochs"])) for told in trainings] == [(72, 6), (36, 3)] * 2  # as many steps
     record = json.loads((tmp_path / "docs" / "scaling.json").read_text())
     assert [(row["width"], row["fraction"], row["valid"]["next_item/ndcg@10"]) for row in record["rows"]] == [(64, 0.5, 0.032), (64, 1.0, 0.064), (192, 0.5, 0.096), (192, 1.0, 0.192)]
     figure = (tmp_path / "docs" / "scaling.svg").read_text()
     assert figure.startswith("<svg") and "64 wide" in figure and "192 wide" in figure and "next_item/ndcg@10 on valid" in figure
     page = (tmp_path / "docs" / "scaling.md").read_text()
-    assert "| 192 | 1,000 | 0.5 | 0.0960 |" in page and "--widths 64 192" in page and "(scaling.svg)" in page
+    assert "| 192 | 1,000 | 0.5 | 300 | 0.0960 |" in page and "--widths 64 192" in page and "(scaling.svg)" in page
     assert capsys.readouterr().out in page
     assert scaling.main(arguments) == 0 and len(trainings) == 4
     assert scaling.main([*arguments, "seed=1"]) == 0 and len(trainings) == 8  # other settings are another study
 
 
 def test_a_training_that_fails_ends_the_study(trainings, tmp_path, capsys):
-    arguments = ["--config", "amazon-beauty", "--widths", "13", "--fractions", "1", "--out", str(tmp_path / "s"), "--work", str(tmp_path / "work"), "data.corpus=c"]
+    arguments = ["--config", "amazon-beauty", "--widths", "13", "--fractions", "1", "--out", str(tmp_path / "s"), "--work", str(tmp_path / "work"), "data.corpus=c", "memory=false"]
     assert scaling.main(arguments) == 7 and not (tmp_path / "s.json").exists()
     assert "width 13 on 1 of the users ended with 7" in capsys.readouterr().err
-    arguments[arguments.index("1")] = "2"
+    trained = len(trainings)
+    arguments[arguments.index("1") : arguments.index("1") + 1] = ["1", "0.5"]
+    assert scaling.main([each for each in arguments if each != "memory=false"]) == 2 and len(trainings) == trained and "made of all" in capsys.readouterr().err  # before the first training
+    arguments[arguments.index("0.5")] = "2"
     assert scaling.main(arguments) == 2 and "data.fraction" in capsys.readouterr().err
 
 

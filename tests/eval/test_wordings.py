@@ -49,10 +49,11 @@ def test_the_command_asks_every_wording_and_tells_losses(toy_parts, toy_corpus, 
     assert wordings.main(["--model", str(model), "--task", "next_item", "--task", "rating", "--limit", "10", "--out", str(out), f"data.corpus={corpus}"]) == 0
     rows = json.loads((out / "wordings.json").read_text())["rows"]
     assert {(row["task"], row["metric"], row["kind"]) for row in rows} == {
-        (task, metric, kind) for task, metrics in (("next_item", ("ndcg@10", "recall@10")), ("rating", ("rmse", "mae"))) for metric in metrics for kind in ("unseen against seen", "zh against en")
+        (task, metric, kind) for task, metrics in (("next_item", ("ndcg@10", "recall@10")), ("rating", ("rmse", "mae"))) for metric in metrics for kind in ("unseen against seen", "without words against seen", "zh against en")
     }
     asked = {path.name for path in (out / "predictions").iterdir()}
-    assert {f"next_item.{template.name}.parquet" for template in toy_parts.templates["next_item"]} <= asked
+    assert {"next_item.bare.parquet", "next_item.plain.parquet", "next_item.spirit.parquet", "next_item.zh-plain.parquet"} <= asked and not {"next_item.titled.parquet", "next_item.zh-rated.parquet"} & asked  # those show more
+    assert {template.language for template in wordings.comparable(toy_parts.templates["next_item"], ["en"])} == {"en"}
     assert "| rating | rmse | unseen against seen |" in capsys.readouterr().out
     with pytest.raises(SystemExit) as ended:
         wordings.main(["--model", str(model), "--task", "chess", "--out", str(out), f"data.corpus={corpus}"])
