@@ -78,7 +78,8 @@ def mixed(scores: np.ndarray, remembered: np.ndarray, share: float) -> np.ndarra
 
     remembered: (B, items), as `Memory` gives it; a row of zeros leaves the model's scores as they are.
     """
-    share_of = np.where(remembered.any(axis=1, keepdims=True), share, 0.0)
-    with np.errstate(divide="ignore"):
-        mixture = np.logaddexp(np.log1p(-share_of) + scores, np.log(share_of * remembered))
-    return np.where(np.isneginf(scores), -np.inf, mixture)
+    row, item = remembered.nonzero()  # few of a catalogue: a logarithm of each item would take longer than the model
+    mixture = scores + np.where(remembered.any(axis=1, keepdims=True), np.log1p(-share), 0.0)
+    said = mixture[row, item]
+    mixture[row, item] = np.where(np.isneginf(said), -np.inf, np.logaddexp(said, np.log(share * remembered[row, item])))
+    return mixture
