@@ -54,4 +54,4 @@ test-nightly: $(VENV)/installed
 	OMP_NUM_THREADS=1 LLMREC_FUZZ_ROUNDS=1000 LLMREC_TABLES=1000 LLMREC_KILLS=300 LLMREC_ROUNDS=17 LLMREC_POSITIONS=340000 $(RUN) -m pytest -q --timeout 5400 -m "nightly or not nightly" -p tests.reliability --reliability docs $(RELIABILITY)
 
 clean:
-	rm -rf $(VENV) runs corpora build *.egg-info
+	rm -rf $(VENV) $(DEMO) build *.egg-info

@@ -50,10 +50,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         variants = load_variants(options.variants, options.phase)
         settings = [load_settings(options.config, [*options.settings, *changes, f"output={options.work}"]) for changes in variants.values()]
-    except (FileNotFoundError, ValueError) as error:
+        timelines = Timelines.of(Corpus.load(settings[0].data.corpus))
+    except (OSError, ValueError) as error:
         print(f"eval.ablation: {error}", file=sys.stderr)
         return USAGE
-    timelines = Timelines.of(Corpus.load(settings[0].data.corpus))
     suite = Suite(part=options.part, limit=options.limit)
     rows = []
     for name, changes in variants.items():

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     from llmrec.audit.models import ModelFolder, audit_model, model_hash
     from llmrec.baselines import BASELINES
     from llmrec.config import recipe_of
-    from llmrec.exits import DATA, MODEL, USAGE, refuse_other_encodings
+    from llmrec.exits import DATA, MODEL, USAGE, exit_code, refuse_other_encodings, sentence
     from llmrec.interactions import Corpus
     from llmrec.launch import collect_seldom
     from llmrec.recommender import Recommender
@@ -77,6 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
         report, faults = error.report, [str(error)]
     except ValueError as error:
         return _fail(error, USAGE)
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (code := exit_code(error)) == 1:
+            raise
+        return _fail(sentence(error), code)
     audits += report.audit
     faults += [f"{audit['subject']}: {finding['sentence']}" for audit in audits for finding in audit["findings"] if finding["severity"] == ERROR]
     fault = " | ".join(faults) or None

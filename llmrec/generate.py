@@ -3,7 +3,7 @@
     python -m llmrec.generate runs/demo/model --prompt "something funny for a rainy evening" --k 5
     python -m llmrec.generate runs/demo/model --input requests.jsonl --output results.jsonl
 
-A request is a JSON object: id, task (default next_item), history, k, query, item_id, candidates, exclude, include, exclude_seen, where, context, language, user_id.
+A request is a JSON object: id, task (default next_item), history (oldest first), k, query, item_id, candidates, review, exclude, include, exclude_seen, where, context, timestamp, language, user_id.
 Without --prompt, --task or --input, requests are read from standard input, one a line. Results go to standard output (or --output), one JSON object a line; talk goes to standard error.
 An output appears when it is whole; the same command goes on behind the rows that a stopped one has left, and leaves a finished file as it is.
 """
@@ -25,6 +25,11 @@ WINDOW = 16_384
 def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
+    single = options.prompt is not None or options.task is not None
+    stray = next((f"--{name.replace('_', '-')}" for name in ("history", "item_id", "candidates", "language", "k") if getattr(options, name) is not None), None)
+    if stray and not single:
+        parser.error(f"{stray} is of a single request: say its --task, such as --task next_item, or its --prompt; requests of a file or of standard input bring their own")
+    options.k = 10 if options.k is None else options.k
     if options.k < 1 or options.beams < 1:
         parser.error("--k and --beams are whole numbers of at least 1")
     if options.input and options.output and os.path.realpath(options.input) == os.path.realpath(options.output):
@@ -35,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--output {options.output} is a folder; name a file in it")
     if options.output and Path(options.output).exists() and not Path(options.output).is_file():
         parser.error(f"--output {options.output} is a device or a pipe, which a finished file would replace; leave --output out and redirect standard output")
-    if options.input and (options.prompt is not None or options.task is not None):
+    if options.input and single:
         parser.error("--input brings its own requests; leave out --prompt and --task")
     # Heavy imports after the arguments: `--help` and usage errors answer at once.
     from llmrec.exits import DATA, DISK, MEMORY, MODEL, USAGE, disk_failed, out_of_memory, refuse_other_encodings
@@ -70,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         for number in range(len(records)):
             yield refused[number] if number in refused else next(predicted).to_json(recommender.titles)
 
-    windows = _windows(_records(options)) if options.prompt is None and options.task is None else iter([[_single(options)]])
+    windows = iter([[_single(options)]]) if single else _windows(_records(options))
     try:
         if options.output is None:
             sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal's own encoding
@@ -191,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--item-id", help="the item asked about (rating, click, purchase, explanation)")
     parser.add_argument("--candidates", help="item ids to rank, separated by commas (ranking)")
     parser.add_argument("--language", choices=["en", "zh"], help="language of the prompt's wording (default: that of --prompt)")
-    parser.add_argument("--k", type=int, default=10, help="how many items (default 10)")
+    parser.add_argument("--k", type=int, help="how many items (default 10)")
     parser.add_argument("--input", help="requests as JSON Lines or Parquet")
     parser.add_argument("--output", help="results as JSON Lines or Parquet (default: standard output)")
     parser.add_argument("--exact", action="store_true", help="score the whole catalogue instead of a beam")

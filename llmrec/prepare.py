@@ -2,9 +2,9 @@
 
     python -m llmrec.prepare table --interactions ratings.csv --items movies.csv --out corpora/mine
     python -m llmrec.prepare movielens --path ml-100k --split given --fold u1 --out corpora/ml-100k-u1
-    python -m llmrec.prepare model --base Qwen/Qwen3-0.6B --corpus corpora/mine --out runs/untrained
+    python -m llmrec.prepare model --base ORG/NAME@COMMIT --corpus corpora/mine --out runs/untrained
 
-Talk goes to standard error, the report as one JSON object to standard output. Exit status: 0 done, 2 usage (a folder that exists, a file that is missing), 3 bad data, 5 disk.
+Talk goes to standard error, the report as one JSON object to standard output. Exit status: 0 done, 2 usage (a folder that exists, a file that is missing), 3 bad data, 5 disk, 6 memory, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from llmrec.audit.log import audit_log
     from llmrec.interactions import write_manifest
     from llmrec.publishing import publish
-    from llmrec.readers import OPTIONS, READERS, download, table
+    from llmrec.readers import LAYOUTS, OPTIONS, READERS, download, table
     from llmrec.readers.ingest import IngestSettings, assemble, clean
     from llmrec.readers.notices import notices, told
     from llmrec.readers.rows import UNITS
     from llmrec.splits import SPLITS, SplitSettings, split_files
 
-    options = _parser(OPTIONS, splits=tuple(SPLITS), units=tuple(UNITS)).parse_args(arguments)
+    options = _parser(OPTIONS, LAYOUTS, splits=tuple(SPLITS), units=tuple(UNITS)).parse_args(arguments)
     refuse_other_encodings()
     try:
         if options.source == "model":
@@ -88,7 +88,7 @@ MENDED = {"blank_lines": "blank lines left out", "crlf_lines": "lines ended in C
 REPORTED = ("name", "counts", "time_range", "ordering", "positive", "auxiliary", "context", "rating_scale", "like_threshold", "split", "report", "data_hash")
 
 
-def _parser(readers: Mapping[str, Mapping[str, str]], *, splits: Sequence[str], units: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(readers: Mapping[str, Mapping[str, str]], layouts: Mapping[str, str], *, splits: Sequence[str], units: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m llmrec.prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
     own = sources.add_parser("table", help="your own CSV, TSV, JSON Lines or Parquet", allow_abbrev=False)
@@ -99,7 +99,7 @@ def _parser(readers: Mapping[str, Mapping[str, str]], *, splits: Sequence[str], 
     own.add_argument("--context", type=_words, default=(), metavar="A,B", help="further columns to keep, such as hour,device")
     _common(own, splits, units)
     for name, described in readers.items():
-        public = sources.add_parser(name, help=f"the public layout {name}", allow_abbrev=False)
+        public = sources.add_parser(name, help=f"the public layout {name}", description=layouts[name], formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
         public.add_argument("--path", required=True, type=Path, metavar="DIR", help="folder with the data set's own files")
         public.add_argument("--download", metavar="SET", help="download this set into a folder of its name under DIR first, such as ml-100k, and read it from there")
         public.add_argument("--allow-unverified", action="store_true", help="download also what has no published checksum")

@@ -326,7 +326,9 @@ def test_flags_that_do_not_fit_end_before_anything_is_loaded(tmp_path, capsys):
     (tmp_path / "in.jsonl").write_text("")
     given = str(tmp_path / "in.jsonl")
     for flags, sentence in (
-        (["--k", "0"], "--k and --beams are whole numbers of at least 1"),
+        (["--task", "next_item", "--k", "0"], "--k and --beams are whole numbers of at least 1"),
+        (["--history", "i1,i2"], "--history is of a single request: say its --task"),
+        (["--input", given, "--k", "3"], "--k is of a single request"),
         (["--beams", "-1"], "--k and --beams"),
         (["--input", str(tmp_path / "gone.jsonl")], "gone.jsonl is no file"),
         (["--input", given, "--output", given], "--input and --output are both"),

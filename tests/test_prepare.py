@@ -11,7 +11,7 @@ import pytest
 
 from llmrec.interactions import Corpus
 from llmrec.prepare import main
-from llmrec.readers import OPTIONS, READERS
+from llmrec.readers import LAYOUTS, OPTIONS, READERS
 
 INTERACTIONS = """user_id,item_id,timestamp,rating,device
 007,a,1600000000,4,tv
@@ -136,7 +136,7 @@ def test_every_reader_has_its_command_and_options(capsys):
             main([name, "--help"])
         assert caught.value.code == 0
         told = " ".join(capsys.readouterr().out.split())
-        assert all(f"--{option.replace('_', '-')}" in told for option in OPTIONS[name])
+        assert all(f"--{option.replace('_', '-')}" in told for option in OPTIONS[name]) and " ".join(LAYOUTS[name].split()) in told  # what it expects, and where it comes from
 
 
 def test_a_simulated_world_is_prepared_by_the_same_way(tmp_path, capsys):

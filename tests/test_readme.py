@@ -56,6 +56,14 @@ def test_the_opening_code_compiles_and_shows_its_output():
     assert len(code.strip().split("\n")) <= 14 and "# =>" in code
 
 
+def test_all_code_compiles_and_names_what_there_is():
+    for language, code in BLOCKS:
+        if language == "python":
+            compile(code, "README.md", "exec")
+            questions = "\n".join(line for line in code.split("\n") if line.startswith(("from llmrec.", "history", "requests")))
+            subprocess.run([sys.executable, "-c", questions], check=True, cwd=ROOT, timeout=60)
+
+
 @pytest.mark.slow
 def test_the_opening_code_runs_after_the_demo():
     if not (ROOT / "runs" / "demo" / "model").is_dir():

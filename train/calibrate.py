@@ -17,7 +17,7 @@ from llmrec.calibration import blended, fit_blend, fit_spread, fit_temperature
 from llmrec.consensus import QUOTING
 from llmrec.consensus import SHARES as SHARES_OF_PRECEDENTS
 from llmrec.exam import ASKED_AT_ONCE, Exam, whose
-from llmrec.interactions import VALID
+from llmrec.interactions import PARTS, VALID
 from llmrec.lexical import WEIGHTS
 from llmrec.memory import SHARES
 from llmrec.metrics.text import overlap, words
@@ -41,6 +41,8 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
     """
     found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}, "shares": {}, "lexical": {}, "consensus": {}, "quoting": {}}
     backing = recommender.combiner.backing
+    if not (timelines.parts == PARTS.index(VALID)).any():
+        log.warning("nothing is fitted: the corpus has no valid part (split none), so memory, words of items, expectations, consensus and temperatures stay without effect. Fit what is to be used on a corpus that holds some out")
     for name in recommender.tasks:
         family = TASKS[name].family
         if family == "items":

@@ -1,7 +1,7 @@
 """Adapts a base to all tasks with LoRA, and learns the rows of the item codes:
 
     accelerate launch -m train.finetune --config own-data data.corpus=corpora/mine model.base=runs/mine/base output=runs/mine/model
-    torchrun --standalone --nproc_per_node 2 -m train.finetune --config own-data data.corpus=corpora/mine model.base=HUB_ID output=runs/mine/model processes=2
+    torchrun --standalone --nproc_per_node 2 -m train.finetune --config own-data data.corpus=corpora/mine model.base=ORG/NAME@COMMIT output=runs/mine/model processes=2
 
 The base is what train.pretrain wrote (its item codes, content projection and tokenizer are taken over), or any causal LM: a folder, or a hub's ORG/NAME@COMMIT.
 """

@@ -46,8 +46,8 @@ def start(settings: Settings) -> Accelerator:
     logging.basicConfig(level=logging.INFO if accelerator.is_main_process else logging.ERROR, format="%(message)s", stream=sys.stderr)
     if accelerator.num_processes != settings.processes:
         sys.stderr.write(
-            f"{accelerator.num_processes} process(es) run, processes={settings.processes} are meant. On CPUs start them with "
-            f"`torchrun --standalone --nproc_per_node {settings.processes} -m train.finetune ...`: accelerate's own launcher starts one there without a word.\n"
+            f"{accelerator.num_processes} process(es) run, processes={settings.processes} are meant. On GPUs say `accelerate launch --num_processes {settings.processes} -m train.finetune ...`: left alone, it starts one for each. "
+            f"On CPUs say `torchrun --standalone --nproc_per_node {settings.processes} -m train.finetune ...`: accelerate's own launcher starts one there without a word.\n"
         )
         sys.exit(USAGE)
     if accelerator.num_processes > 1:

@@ -22,3 +22,6 @@ READERS: dict[str, Callable[..., RawLog]] = {
 
 # What each reader can be told beside the path: option -> one sentence.
 OPTIONS: dict[str, Mapping[str, str]] = {name: sys.modules[read.__module__].OPTIONS for name, read in READERS.items()}
+
+# What each reader expects to find: files, columns, source and licence.
+LAYOUTS: dict[str, str] = {name: sys.modules[read.__module__].__doc__ for name, read in READERS.items()}

@@ -335,6 +335,24 @@ def test_the_suite_is_named_either_way(words, tmp_path, capsys):
     assert "gone" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("error", "code"), [(OSError(28, "No space left on device"), 5), (MemoryError("not so much"), 6)])
+def test_a_full_disk_and_no_memory_have_their_exit_code(error, code, toy_corpus, tmp_path, monkeypatch, capsys):
+    from eval import suite
+    from train.pretrain import main as pretrain
+
+    (tmp_path / "corpus").mkdir()
+    toy_corpus.save(tmp_path / "corpus")
+    pretrain(["--config", "tiny", "model.width=32", "model.mlp_width=64", "pretrain.max_steps=1", "pretrain.validation.limit=5", "threads=1", f"data.corpus={tmp_path / 'corpus'}", f"output={tmp_path / 'model'}"])
+
+    def fails(*arguments, **keywords):
+        raise error
+
+    monkeypatch.setattr(suite, "evaluate_suite", fails)
+    assert main(["standard", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out"), f"data.corpus={tmp_path / 'corpus'}"]) == code
+    assert str(error) in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [[], ["standard", "--config", "standard"]])
 def test_no_suite_or_two_are_refused(words, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
