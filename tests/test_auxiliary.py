@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import scipy.sparse as sp
 
 from llmrec.answers import ITEMS, RATING
 from llmrec.assets import folder_of
@@ -16,12 +17,14 @@ from llmrec.composer import AUXILIARY, Composer
 from llmrec.exam import Exam, save_predictions
 from llmrec.indexing import Material, build_index
 from llmrec.interactions import Catalog, Corpus, Event, Interactions
+from llmrec.memory import Memory
 from llmrec.predictions import Request
 from llmrec.prepare import main
-from llmrec.recommender import Recommender, load_task_templates
+from llmrec.recommender import Backing, Recommender, load_task_templates
 from llmrec.splits import SplitSettings, split_files
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
+from train.calibrate import calibrated
 
 
 def corpus_of(*, ordering: str) -> Corpus:
@@ -113,6 +116,17 @@ def test_neighbours_learn_how_much_a_cart_says(corpus):
     log = corpus.interactions.frame.with_columns(pl.col("part").replace("test", "valid"))
     asked = replace(corpus, interactions=replace(corpus.interactions, frame=log))
     assert BASELINES["item_knn"]().fit(Timelines.of(asked), seed=0).settings["own_vote"] > 0  # valid asks for what is in the cart
+
+
+def test_a_model_learns_how_much_a_cart_says(parts_of):
+    corpus = corpus_of(ordering="order")
+    log = corpus.interactions.frame.with_columns(pl.col("part").replace("test", "valid"))
+    timelines = Timelines.of(replace(corpus, interactions=replace(corpus.interactions, frame=log)))
+    parts = parts_of("atomic", corpus, next_item=1.0)
+    memory = replace(Memory.of(timelines), similarity=sp.csr_array((12, 12)))  # no neighbours
+    recommender = Recommender(parts.model.eval(), parts.composer, {"next_item": parts.templates["next_item"]}, backing=Backing(memory=memory))
+    found = calibrated(recommender, timelines, 0, limit=100)
+    assert found["shown"]["next_item"] > 0 == found["shares"]["next_item"]  # valid asks for what is in the cart, and an untrained model does not know it
 
 
 def test_a_request_says_which_of_its_events_are_not_seen():

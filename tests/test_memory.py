@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from llmrec.interactions import Event
-from llmrec.memory import Memory, mixed
+from llmrec.memory import PRIOR, Memory, chosen_of_shown, mixed
 from llmrec.predictions import Request
 from llmrec.recommender import Backing, Fitted, Recommender
 from llmrec.tasks import TASKS
@@ -20,7 +20,7 @@ ROWS = {"a": 0, "b": 1, "c": 2}
 
 @pytest.fixture
 def memory() -> Memory:
-    return Memory(sp.csr_array(np.array([[0, 0.5, 0.25], [0.5, 0, 0], [0.25, 0, 0]], dtype=np.float32)), 0.0, 1.0, ROWS)
+    return Memory(sp.csr_array(np.array([[0, 0.5, 0.25], [0.5, 0, 0], [0.25, 0, 0]], dtype=np.float32)), 1.0, 1.0, np.array([0.5, 0.25, 0.25], dtype=np.float32), ROWS)
 
 
 def in_pairs(toy_corpus) -> Timelines:
@@ -53,10 +53,29 @@ def test_what_stands_further_back_votes_less(memory):
     assert found[1] == pytest.approx(np.array([0.5 * 0.5, 0.5, 0.25]) / 1.0)  # a stands last, and votes once
 
 
-def test_what_is_in_the_cart_votes_for_itself(memory):
-    history = (Event("a", event="cart", seen=False), Event("b"))
+def cart(item_id):
+    return Event(item_id, event="cart", seen=False)
+
+
+def test_what_is_in_the_cart_votes_as_much_as_valid_says(memory):
+    history = (cart("a"), Event("b"))
     assert memory([history])[0] == pytest.approx([0.5 / 1.25, 0.5 / 1.25, 0.25 / 1.25])
-    assert replace(memory, own_vote=0.75)([history])[0] == pytest.approx([1.25 / 2, 0.5 / 2, 0.25 / 2])  # b was bought: it gets none
+    assert replace(memory, shown_vote=0.5)([history])[0] == pytest.approx([0.5 / 0.875, 0.25 / 0.875, 0.125 / 0.875])
+    assert replace(memory, shown_vote=0.0)([history, (cart("b"), Event("b"))])[:, 0] == pytest.approx([1, 1])  # bought in the end: it votes as any
+
+
+def test_what_is_only_shown_has_a_distribution_of_its_own(memory):
+    found = memory.shown([(cart("a"), Event("b"), cart("c")), (cart("a"), Event("a"), cart("b")), (Event("c"),), ()])
+    assert found.tolist() == [[2 / 3, 0, 1 / 3], [0, 1, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_what_part_of_those_who_were_shown_an_item_chose_it(toy_corpus):
+    rows = [("u1", "i1", "cart"), ("u1", "i1", "buy"), ("u1", "i2", "cart"), ("u2", "i1", "cart"), ("u2", "i1", "cart"), ("u2", "i3", "buy"), ("u3", "i2", "cart"), ("u3", "i2", "buy", "test")]
+    log = pl.DataFrame([(user, item, n, event, *(part or ["train"])) for n, (user, item, event, *part) in enumerate(rows)], schema=["user_id", "item_id", "position", "event", "part"], orient="row").sort("user_id", "position")
+    corpus = replace(toy_corpus, interactions=replace(toy_corpus.interactions, frame=log, ordering="none", context=(), positive=("buy",), auxiliary=("cart",)), rating_scale=(), like_threshold=None)
+    found = dict(zip(corpus.catalog.item_ids, chosen_of_shown(Timelines.of(corpus)).tolist()))
+    assert (found["i1"], found["i2"], found["i3"]) == pytest.approx(((1 + PRIOR / 4) / (2 + PRIOR), PRIOR / 4 / (2 + PRIOR), 0.25))  # what is bought in test tells nothing
+    assert chosen_of_shown(Timelines.of(toy_corpus)).tolist() == [1.0] * len(toy_corpus.catalog)
 
 
 def test_a_mixture_by_hand_stays_a_distribution(memory):
@@ -70,10 +89,10 @@ def test_a_mixture_by_hand_stays_a_distribution(memory):
 
 
 def test_a_folder_remembers_the_same(memory, tmp_path):
-    memory = replace(memory, own_vote=0.2, decay=0.8)
+    memory = replace(memory, shown_vote=0.5, decay=0.8)
     memory.save(tmp_path)
     loaded = Memory.load(tmp_path, ROWS)
-    assert (loaded.own_vote, loaded.decay) == (0.2, 0.8) and loaded([events("a")]).tolist() == memory([events("a")]).tolist()
+    assert (loaded.shown_vote, loaded.decay) == (0.5, 0.8) and loaded([events("a")]).tolist() == memory([events("a")]).tolist() and loaded.shown([(cart("b"), cart("c"))]).tolist() == [[0, 0.5, 0.5]]
     assert Memory.load(tmp_path / "nothing", ROWS) is None
     with pytest.raises(ValueError, match="holds 3 items, the catalogue 2"):
         Memory.load(tmp_path, {"a": 0, "b": 1})
@@ -116,6 +135,17 @@ def test_the_answers_are_the_mixture_of_model_and_memory(toy_parts, toy_corpus):
     # Other tasks, and a card without shares, are answered as ever.
     search = [Request(task="search", query="quiet", history=events("i1"), k=12)]
     assert both and Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing(memory=whole), card={"shares": {"next_item": 0.4}}).predict(search)[0].scores == plain.predict(search)[0].scores
+
+
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
+def test_what_is_only_shown_is_mixed_in_behind(toy_parts, toy_corpus):
+    whole, rows = Memory.of(Timelines.of(toy_corpus)), toy_corpus.catalog.rows
+    request = Request(history=(cart("i1"), Event("i2"), cart("i3")), k=12, exclude_seen=False)
+    parts = toy_parts.model.eval(), toy_parts.composer, toy_parts.templates
+    [before], [after] = (Recommender(*parts, backing=Backing(memory=whole), card=card).predict([request]) for card in ({}, {"shares": {"next_item": 0.4}, "shown": {"next_item": 0.3}}))
+    votes = whole([request.history])[0]
+    expected = {item_id: 0.3 * 0.5 * (item_id in ("i1", "i3")) + 0.7 * (0.6 * chance + 0.4 * votes[rows[item_id]]) for item_id, chance in zip(before.item_ids, np.exp(before.scores))}
+    assert dict(zip(after.item_ids, np.exp(after.scores))) == pytest.approx(expected) and sum(expected.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)

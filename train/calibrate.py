@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from llmrec.consensus import SHARES as SHARES_OF_PRECEDENTS
 from llmrec.exam import ASKED_AT_ONCE, Exam, whose
 from llmrec.interactions import PARTS, VALID
 from llmrec.lexical import WEIGHTS
-from llmrec.memory import SHARES
+from llmrec.memory import SHARES, SHOWN_SHARES, Memory
 from llmrec.metrics.text import overlap, words
 from llmrec.predictions import Prediction, Request
 from llmrec.recommender import Combiner, Fitted, Recommender
@@ -35,11 +36,11 @@ USERS_FOR_SHARES = 10_000
 
 
 def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False, consensus: bool = False) -> dict[str, dict[str, object]]:
-    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users (item tasks: USERS_FOR_SHARES): for each rating and yes/no task the `blends` with its expectations; for ratings, and where there is no blend, the `temperatures`; for each item task the `shares` of the memory in it and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, for each text task that a `consensus` of drafts serves the share of precedents in it, and where words of the question serve it the factor of `quoting` them.
+    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users (item tasks: USERS_FOR_SHARES): for each rating and yes/no task the `blends` with its expectations; for ratings, and where there is no blend, the `temperatures`; for each item task the `shares` of the memory in it and, where events are only shown, the share of what is `shown`, and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, for each text task that a `consensus` of drafts serves the share of precedents in it, and where words of the question serve it the factor of `quoting` them.
 
     The temperature of ratings leaves their mean, by which they were trained and the step was chosen, as it is.
     """
-    found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}, "shares": {}, "lexical": {}, "consensus": {}, "quoting": {}}
+    found: dict[str, dict[str, object]] = {"temperatures": {}, "blends": {}, "shares": {}, "shown": {}, "lexical": {}, "consensus": {}, "quoting": {}}
     backing = recommender.combiner.backing
     if not (timelines.parts == PARTS.index(VALID)).any():
         log.warning("nothing is fitted: the corpus has no valid part (split none), so memory, words of items, expectations, consensus and temperatures stay without effect. Fit what is to be used on a corpus that holds some out")
@@ -52,8 +53,9 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
                 found["lexical"][name] = WEIGHTS[_best(gains(recommender, exam, [Fitted(lexical={name: weight}) for weight in WEIGHTS]))]
                 log.info("%s: the words of items have a weight of %.1f, fitted on %d valid answers", name, found["lexical"][name], len(exam.held_out))
             if exam is not None and backing.memory is not None:
-                found["shares"][name] = SHARES[_best(gains(recommender, exam, [Fitted(lexical=found["lexical"], shares={name: share}) for share in SHARES]))]
-                log.info("%s: the memory has a share of %.1f, fitted on %d valid answers", name, found["shares"][name], len(exam.held_out))
+                tried = list(product(SHARES, SHOWN_SHARES if not timelines.asked.all() else (0.0,)))
+                found["shares"][name], found["shown"][name] = tried[_best(gains(recommender, exam, [Fitted(lexical=found["lexical"], shares={name: share}, shown={name: shown}) for share, shown in tried]))]
+                log.info("%s: the memory has a share of %.1f, and what is only shown of %.2f, fitted on %d valid answers", name, found["shares"][name], found["shown"][name], len(exam.held_out))
             continue
         if family == "text":
             exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_DRAFTS)) if consensus else None
@@ -103,7 +105,7 @@ class _Weighing(Combiner):
     """Notes what each question, whose id is its number, gains with each of the settings, all on the same scores of the model."""
 
     def __init__(self, of: Combiner, settings: Sequence[Fitted], targets: Sequence[int]):
-        memory = None if of.backing.memory is None else _Last(of.backing.memory)
+        memory = None if of.backing.memory is None else _LastMemory(of.backing.memory)
         super().__init__(replace(of.backing, memory=memory), of.fitted, catalog=of.catalog, vocabulary=of.vocabulary)
         self.settings, self.targets = settings, np.array(targets)
         self.gained = np.zeros((len(settings), len(targets)))
@@ -139,6 +141,14 @@ class _Last:
         if asked != self.asked:
             self.asked, self.answer = asked, self.of(asked)
         return self.answer
+
+
+class _LastMemory(_Last):
+    """A memory that is asked the same several times in a row."""
+
+    def __init__(self, of: Memory):
+        super().__init__(of)
+        self.shown = _Last(of.shown)
 
 
 def _best(gained: np.ndarray) -> int:

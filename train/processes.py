@@ -26,8 +26,8 @@ from llmrec.publishing import check_free
 
 IDLE_SECONDS = 25
 """How long no process of the run may do anything before all end: with the launcher's own 30 seconds for one that hears nothing any more, less than a minute."""
-WORK = 0.25
-"""Seconds of computing that count as work; this thread takes a thousandth of that in the time."""
+WORK, IDLING = 0.25, 0.01
+"""Seconds of computing that count as work, and those in each second that count as none: this thread, the store and progress bars take some thousandths."""
 
 
 def start(settings: Settings) -> Accelerator:
@@ -75,6 +75,21 @@ def follow_launcher() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
+class Meter:
+    """Tells whether a process has computed WORK seconds since it was last seen to. What idling takes runs off, so that it never adds up to work, nor fills up what was left from before."""
+
+    def __init__(self, now: float):
+        self._counted = now
+
+    def worked(self, now: float) -> bool:
+        """To be asked every second. now: the seconds the process has computed so far."""
+        self._counted = min(now, self._counted + IDLING)
+        worked = now - self._counted >= WORK
+        if worked:
+            self._counted = now
+        return worked
+
+
 class Watch(threading.Thread):
     """Ends this process with PEER_LOST, and says where it stands, when no process of the run has worked for IDLE_SECONDS.
 
@@ -89,14 +104,12 @@ class Watch(threading.Thread):
         self._store = PrefixStore("watch", TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False))
 
     def run(self) -> None:
-        process, counted, seen, idle = psutil.Process(), time.process_time(), 0, 0
+        process, meter, seen, idle = psutil.Process(), Meter(time.process_time()), 0, 0
         threading.Thread(target=self._tell, daemon=True, name="watch-store").start()
         while idle < IDLE_SECONDS:
             time.sleep(1)
-            worked = time.process_time() - counted >= WORK or process.status() == psutil.STATUS_DISK_SLEEP
-            if worked:
-                counted = time.process_time()
-                self._untold += 1
+            worked = meter.worked(time.process_time()) or process.status() == psutil.STATUS_DISK_SLEEP
+            self._untold += worked
             before, seen = seen, self._told
             idle = 0 if worked or seen != before else idle + 1
         sys.stderr.write(f"process {self.rank} of {self.world}: none has worked for {IDLE_SECONDS} seconds, so one of them hangs; the last checkpoint is intact. Where this one stands:\n")

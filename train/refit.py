@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     check_free(settings.output, overwrite=settings.overwrite)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     torch.set_num_threads(settings.threads or own_cores())
-    corpus, trained = Corpus.load(settings.data.corpus), Recommender.from_pretrained(source)
+    corpus, trained = Corpus.load(settings.data.corpus), Recommender.from_pretrained(source, backing=False)
     if trained.card["data_hash"] != corpus.data_hash:
         raise ValueError(f"{source} was trained on other data (hash {trained.card['data_hash']}) than {settings.data.corpus} ({corpus.data_hash}); give its own corpus as data.corpus=DIR, or train anew")
     timelines = Timelines.of(corpus)

@@ -226,7 +226,7 @@ def memory_of_held_out(subject: Subject) -> Finding | None:
         return None
     again = Memory.of(Timelines.of(subject.corpus), seed=int(subject.model.card.get("seed", 0)))
     moved = int(((abs(kept.similarity - again.similarity) > 1e-3).sum(axis=1) > 0).sum())
-    moved += kept.own_vote != again.own_vote
+    moved += int((abs(kept.chosen - again.chosen) > 1e-3).sum()) + (kept.shown_vote != again.shown_vote)
     return Finding.of("memory_of_held_out", ERROR, moved, "items have other neighbours than train gives them: they were found in something else")
 
 

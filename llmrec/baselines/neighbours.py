@@ -16,6 +16,7 @@ from llmrec.timelines import Timelines
 
 NUM_NEIGHBOURS = (100, 20, 500)
 SHRINKAGES = (10.0, 0.0, 100.0)
+SHOWN_VOTES = (1.0, 0.5, 0.0)
 OWN_VOTES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
 FOLLOWING = (1.0, 0.0)
 FOLLOWING_SHRINKAGE = 30.0
@@ -30,8 +31,8 @@ class ItemKNN(CatalogModel):
     """Scores an item by the sum of its cosine similarities to the items of the history, each of which votes for its `num_neighbours` nearest only.
 
     With c_ij the users who have both items: similarity = c_ij / (sqrt(c_i c_j) + shrinkage); an item is no neighbour of itself,
-    but one that is shown without being seen (in the cart, not bought) gets `own_vote` on top: it may be what comes next.
-    Chosen on valid: num_neighbours of (20, 100, 500) and shrinkage of (0, 10, 100), then own_vote of (0, .05, .1, .2, .5, 1); defaults 100, 10 and 0. An empty history falls back to popularity.
+    but one that is shown without being seen (in the cart, not bought) gets `own_vote` on top: it may be what comes next. Its vote for others counts `shown_vote`.
+    Chosen on valid: num_neighbours of (20, 100, 500) and shrinkage of (0, 10, 100), then shown_vote of (1, .5, 0) and own_vote of (0, .05, .1, .2, .5, 1); defaults 100, 10, 1 and 0. An empty history falls back to popularity.
 
     Source: Deshpande and Karypis, Item-based top-N recommendation algorithms, 2004 (cosine); the shrunk denominator after Bell and Koren, 2007.
     """
@@ -46,14 +47,14 @@ class ItemKNN(CatalogModel):
             self.similarity = nearest(tables[settings["shrinkage"]], int(settings["num_neighbours"]))
 
         grid = [{"num_neighbours": k, "shrinkage": shrinkage} for shrinkage, k in product(SHRINKAGES, NUM_NEIGHBOURS)]
-        self.own_vote = 0.0
+        self.shown_vote, self.own_vote = 1.0, 0.0
         questions = next_item_questions(timelines, seed=self.seed)
         self.tune_on(questions, grid, apply)
         if not timelines.asked.all():
-            self.tune_on(questions, [{"own_vote": weight} for weight in OWN_VOTES], lambda settings: setattr(self, "own_vote", settings["own_vote"]))
+            self.tune_on(questions, [{"shown_vote": shown, "own_vote": own} for shown, own in product(SHOWN_VOTES, OWN_VOTES)], lambda settings: vars(self).update(settings))
 
     def score(self, requests: Sequence[Request], histories: Histories) -> np.ndarray:
-        return votes(histories, self.similarity, own_vote=self.own_vote, decay=self.decay)
+        return votes(histories, self.similarity, shown_vote=self.shown_vote, own_vote=self.own_vote, decay=self.decay)
 
 
 class SequentialKNN(ItemKNN):
@@ -105,13 +106,22 @@ class HybridKNN(SequentialKNN):
             self.tune_on(next_item_questions(timelines, seed=self.seed), [{"likeness": weight} for weight in LIKENESS], apply)
 
 
-def votes(histories: Histories, similarity: sp.csr_array, *, own_vote: float = 0.0, decay: float = 1.0) -> np.ndarray:
+def votes(histories: Histories, similarity: sp.csr_array, *, shown_vote: float = 1.0, own_vote: float = 0.0, decay: float = 1.0) -> np.ndarray:
     """(histories, items) float64: what the items of each history say for every item of the catalogue, as ItemKNN and SequentialKNN add it up."""
     num_items = similarity.shape[1]
-    found = histories.matrix(num_items, decay=decay) @ similarity
+    voters = histories.matrix(num_items, decay=decay)
+    if shown_vote != 1:
+        voters = voters - (1 - shown_vote) * voters * only_shown(histories, num_items)
+    found = voters @ similarity
     if own_vote:
-        found = found + own_vote * histories.where(~histories.seen).matrix(num_items)
+        found = found + own_vote * only_shown(histories, num_items)
     return found.toarray()
+
+
+def only_shown(histories: Histories, num_items: int) -> sp.csr_array:
+    """(histories, num_items) with 1 where the item is shown in the history without being seen: in the cart, and not bought."""
+    shown, seen = (histories.where(chosen).matrix(num_items) for chosen in (~histories.seen, histories.seen))
+    return (shown - shown * seen).tocsr()
 
 
 def followers(timelines: Timelines, counts: np.ndarray) -> sp.csr_array:

@@ -100,15 +100,15 @@ class Recommender:
         self._labels = np.array(self.catalog.item_ids, dtype=object)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, wording: str = "seen", batch_tokens: int = 16_384, device: str | None = None) -> Recommender:
-        """Loads a model folder; nothing outside it is read but a hub base named in it.
+    def from_pretrained(cls, folder: str | Path, *, wording: str = "seen", batch_tokens: int = 16_384, device: str | None = None, backing: bool = True) -> Recommender:
+        """Loads a model folder; nothing outside it is read but a hub base named in it. backing: whether what stands behind its answers is read, too.
 
         Raises FileNotFoundError naming what is missing, ValueError for a folder of another format.
         """
-        model, composer, templates, backing, about = load_parts(Path(folder))
+        model, composer, templates, behind, about = load_parts(Path(folder), backing=backing)
         model.eval().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         model.set_spaces(composer.spaces)
-        return cls(model, composer, templates, backing=backing, card=about, wording=wording, batch_tokens=batch_tokens)
+        return cls(model, composer, templates, backing=behind, card=about, wording=wording, batch_tokens=batch_tokens)
 
     # --- verbs -----------------------------------------------------------------------------------------------------------------
 

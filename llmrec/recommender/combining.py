@@ -2,7 +2,7 @@
 
 Separate from `answering`, which turns requests into prompts and asks the model, and from the parts themselves, each of which knows its own files.
 
-    items           model's log-probabilities -words of the query-> -memory of items-> log-probabilities
+    items           model's log-probabilities -words of the query-> -memory of items-> -what is only shown-> log-probabilities
     rating, yes/no  model's probabilities -temperature, blend with expectations-> probabilities
     text            drafts, held to what the item is known for -consensus with precedents-> one text
 """
@@ -80,11 +80,12 @@ class Backing:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was fitted on valid, by task: the temperatures of probabilities, the blends with expectations, the shares of the memory, the lexical weight of the words an item shares with a query, and, for tasks whose texts are chosen by consensus, the share of precedents in it, and how much more the words of the question count there."""
+    """What was fitted on valid, by task: the temperatures of probabilities, the blends with expectations, the shares of the memory and of what is only shown, the lexical weight of the words an item shares with a query, and, for tasks whose texts are chosen by consensus, the share of precedents in it, and how much more the words of the question count there."""
 
     temperatures: Mapping[str, float] = field(default_factory=dict)
     blends: Mapping[str, Sequence[float]] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)
+    shown: Mapping[str, float] = field(default_factory=dict)
     lexical: Mapping[str, float] = field(default_factory=dict)
     consensus: Mapping[str, float] = field(default_factory=dict)
     quoting: Mapping[str, float] = field(default_factory=dict)
@@ -121,11 +122,12 @@ class Combiner:
 
     def remembering(self, requests: Sequence[Request], scores: np.ndarray) -> np.ndarray:
         """(requests, items): log-probabilities, -inf where an item may not be answered, mixed with the memory for tasks that have a share of it."""
-        fitted = self.fitted.shares if self.backing.memory is not None else {}
-        shares = np.array([fitted.get(request.task, 0.0) for request in requests])
-        for share in np.unique(shares[shares > 0]):
-            own = shares == share
-            scores[own] = mixed(scores[own], self.backing.memory([request.history for request, chosen in zip(requests, own) if chosen]), float(share))
+        memory = self.backing.memory
+        for fitted, remembered in ((self.fitted.shares, memory), (self.fitted.shown, memory.shown)) if memory is not None else ():
+            shares = np.array([fitted.get(request.task, 0.0) for request in requests])
+            for share in np.unique(shares[shares > 0]):
+                own = shares == share
+                scores[own] = mixed(scores[own], remembered([request.history for request, chosen in zip(requests, own) if chosen]), float(share))
         return scores
 
     # --- ratings, yes and no -----------------------------------------------------------------------------------------------------

@@ -71,8 +71,8 @@ class Layout:
         return self.folder / "merged"
 
 
-def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[PromptTemplate, ...]], Backing, dict[str, object]]:
-    """Model, composer, templates by task, what stands behind its answers, and card of a folder; nothing outside it is read but a hub base named in it.
+def load_parts(folder: Path, *, backing: bool = True) -> tuple[LanguageModel, Composer, dict[str, tuple[PromptTemplate, ...]], Backing, dict[str, object]]:
+    """Model, composer, templates by task, what stands behind its answers (where `backing` wants it), and card of a folder; nothing outside it is read but a hub base named in it.
 
     Raises FileNotFoundError naming what is missing, ValueError for a folder of another format, or one that is no longer what was published (where files.json tells).
     """
@@ -92,10 +92,10 @@ def load_parts(folder: Path) -> tuple[LanguageModel, Composer, dict[str, tuple[P
     vocabulary = Vocabulary.load(layout.folder, size=about["vocabulary_size"], start=about["start"], end=about["end"])
     model = LanguageModel(_load_plain(layout, about), vocabulary_size=vocabulary.size, new_tokens=index.new_tokens)
     items = index.space(catalog.item_ids, vocabulary.size)
-    backing = Backing.load(layout.folder, catalog, about["tasks"])  # before the prompts: their words may be of the same other version
+    behind = Backing.load(layout.folder, catalog, about["tasks"]) if backing else Backing()  # before the prompts: their words may be of the same other version
     composer = Composer(vocabulary, catalog, items, rating_scale=about["rating_scale"], max_prompt_tokens=about["max_prompt_tokens"])
     templates = {name: load_task_templates(layout.prompts, name) for name in about["tasks"]}
-    return model, composer, templates, backing, about
+    return model, composer, templates, behind, about
 
 
 def load_task_templates(prompts: Path, task: str) -> tuple[PromptTemplate, ...]:

@@ -16,6 +16,7 @@ import pytest
 from safetensors.torch import load_file
 
 from llmrec.publishing import verify
+from train.processes import Meter
 
 sys.path.insert(0, str(Path(__file__).parent))  # the fork server imports it by name
 from launched import Run
@@ -88,6 +89,14 @@ def test_where_one_process_hangs_the_others_end_within_a_minute_and_say_where_th
     assert f"none has worked for {idle} seconds" in said and "loop.py" in said and intact(tmp_path) == [6]
     if what == "sleeps":  # and the one that hangs says so itself
         assert f"process {rank} of 2" in said and "launched.py" in said
+
+
+def test_what_idling_takes_never_adds_up_to_work():
+    """Left over from before, it would put off the end by IDLE_SECONDS, once for each process."""
+    meter = Meter(100.0)
+    assert not meter.worked(100.24)
+    assert not any(meter.worked(100.24 + 0.006 * second) for second in range(1, 200))
+    assert sum(meter.worked(101.44 + 0.1 * second) for second in range(1, 26)) >= 8  # one that waits for a disk or a network most of the time
 
 
 def test_a_gradient_that_is_not_finite_on_one_process_is_skipped_by_all(corpus, tmp_path):
