@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import scipy.sparse as sp
 
 from llmrec.audit.models import MODEL_CHECKS, ModelFolder, audit_model, foreign_answers, model_hash, popularity_of_all
 from llmrec.collaborative import STATISTICS, collaborative_vectors
@@ -82,6 +83,14 @@ def test_what_is_remembered_must_be_what_train_holds(model, corpus, all_train):
     assert kinds(replace(model, memory=Memory.of(Timelines.of(corpus))), corpus) == {}
     found = kinds(replace(model, memory=Memory.of(Timelines.of(all_train(corpus)))), corpus)
     assert set(found) == {"memory_of_held_out"} and found["memory_of_held_out"].count > 10
+    own = Memory.of(Timelines.of(corpus))
+    row, other = own.similarity[[0]].toarray()[0], own.similarity.tolil()
+    near, far = int(row.argmax()), int(np.flatnonzero(row == 0)[-1])  # alike to the last digits: either may be the last that counts
+    other[0, far], other[0, near] = 0.0033, row[near] - 0.00330002
+    tied = replace(own, similarity=sp.csr_array(other))
+    assert kinds(replace(model, memory=tied), corpus) == {}
+    other[0, near] = row[near]
+    assert kinds(replace(model, memory=replace(own, similarity=sp.csr_array(other))), corpus).keys() == {"memory_of_held_out"}
 
 
 def test_what_may_be_said_of_an_item_must_be_what_train_says(model, corpus, all_train):
