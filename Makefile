@@ -1,4 +1,4 @@
-# make demo: the whole path on the built-in data, in minutes.   make test: the tests.   make test-nightly: the same faults many times, and broken copies that tests must notice.   All make .venv first; with LOCKED=yes from the very files that requirements.lock names by their hashes.
+# make demo: the whole path on the built-in data, in twenty minutes.   make test: the tests.   make test-nightly: the same faults many times, and broken copies that tests must notice.   All make .venv first; with LOCKED=yes from the very files that requirements.lock names by their hashes.
 SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv

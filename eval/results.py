@@ -170,7 +170,7 @@ def _best_over(folds: Sequence[_Fold], lower: bool) -> tuple[str | None, float |
 
 def _ahead(folds: Sequence[_Fold], baseline: str | None) -> tuple[float, float, float] | None:
     """Difference, low and high, where every model was compared with this baseline."""
-    pairs = [[row for row in fold.paired if row["baseline"] == baseline] for fold in folds]
+    pairs = [[row for row in fold.paired if baseline and fold.others.get(row["baseline"]) == fold.others[baseline]] for fold in folds]  # or with its equal
     if any(len(found) != len(fold.own) for found, fold in zip(pairs, folds)):
         return None
     return tuple(statistics.mean(statistics.mean(row[column] for row in found) for found in pairs) for column in ("mean", "low", "high"))

@@ -55,7 +55,7 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
             if exam is not None and backing.memory is not None:
                 tried = list(product(SHARES, SHOWN_SHARES if not timelines.asked.all() else (0.0,)))
                 found["shares"][name], found["shown"][name] = tried[_best(gains(recommender, exam, [Fitted(lexical=found["lexical"], shares={name: share}, shown={name: shown}) for share, shown in tried]))]
-                log.info("%s: the memory has a share of %.1f, and what is only shown of %.2f, fitted on %d valid answers", name, found["shares"][name], found["shown"][name], len(exam.held_out))
+                log.info("%s: the memory has a share of %.1f%s, fitted on %d valid answers", name, found["shares"][name], "" if timelines.asked.all() else f", and what is only shown of {found['shown'][name]:.2f}", len(exam.held_out))
             continue
         if family == "text":
             exam = valid_exam(TASKS[name], timelines, seed, limit=min(limit, USERS_FOR_DRAFTS)) if consensus else None
