@@ -6,6 +6,7 @@ Separate from `run`, the command line, so that a suite can be run from Python wi
 from __future__ import annotations
 
 import difflib
+import hashlib
 import inspect
 import statistics
 import sys
@@ -15,19 +16,23 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 
+import polars as pl
 import yaml
+from polars.exceptions import PolarsError
 
+import llmrec
 from llmrec.audit.examples import audit_examples
 from llmrec.audit.finding import Audit, Finding
 from llmrec.audit.models import foreign_answers, popularity_of_all
 from llmrec.baselines import BASELINES
 from llmrec.baselines.baseline import Baseline
-from llmrec.evaluation import Background, Report, best_model, compare, contrast, evaluate
+from llmrec.evaluation import Background, Report, best_model, compare, contrast, evaluate, score
 from llmrec.exam import Exam, Predictor, save_predictions
 from llmrec.interactions import PARTS, TEST, VALID
 from llmrec.metrics import HEADLINES, LOWER_IS_BETTER, METRICS
 from llmrec.metrics.statistic import RESAMPLES
 from llmrec.predictions import HeldOut
+from llmrec.report import versions
 from llmrec.tasks import TASKS, Task
 from llmrec.timelines import Timelines
 
@@ -92,7 +97,7 @@ def evaluate_suite(
     folder: Path, hashes: Mapping[str, str] = MappingProxyType({}), tasks: Mapping[str, Task] = TASKS, baselines: Mapping[str, type[Baseline]] = BASELINES,
 ) -> Report:
     """Asks every model and baseline the questions of every task, and the random baseline too, chosen or not; saves predictions in `folder`/predictions and
-    returns what they score.
+    returns what they score. Answers that stand there already, of the same model to the same questions by the same code, are taken, so that a stopped evaluation goes on.
 
     A model is asked the tasks in its `tasks`, if it has that attribute, else all of them. Baselines are fitted once, on train. Each model is compared with
     the best baseline of the task. The questions, the popularities that are counted and the saved answers are searched for leaks; what is found is said at
@@ -109,7 +114,7 @@ def evaluate_suite(
     wanted = {*_chosen(suite.baselines, baselines, "baseline"), RANDOM}
     fitted = _Fitted(timelines, {name: kind for name, kind in baselines.items() if name in wanted}, suite.seed, tasks)
     background = Background.of(timelines)
-    report, faults = Report(), []
+    report, faults, code = Report(), [], _code_hash()
     for exam in _exams(suite, timelines, [tasks[name] for name in chosen]):
         entrants = {name: model for name, model in models.items() if exam.task in getattr(model, "tasks", (exam.task,))}
         if not entrants:
@@ -120,7 +125,7 @@ def evaluate_suite(
         saved: list[Finding | None] = []
         for name, model in entrants.items():
             about = {"data_hash": timelines.corpus.data_hash, "model_hash": hashes.get(name, "")}
-            found += _measured(model, name, exam, folder / "predictions", background, suite.resamples, about)
+            found += _measured(model, name, exam, folder / "predictions", background, suite.resamples, {**about, "code_hash": code, "asked": exam.fingerprint, "wording": str(getattr(model, "wording", ""))})
             saved.append(foreign_answers(folder / "predictions" / f"{exam.task}.{name}.parquet", exam.held_out, model=name, **about))
         found += _audited(f"answers to {exam.task}", _audit_of(saved))
         faults.append(null_fault(exam, [row for row in found.rows if row["model"] == RANDOM], num_items=len(timelines.corpus.catalog)))
@@ -250,11 +255,31 @@ def _audit_of(found: Sequence[Finding | None]) -> Audit:
 
 
 def _measured(model: Predictor, name: str, exam: Exam, folder: Path, background: Background, resamples: int, about: Mapping[str, str]) -> Report:
-    report = evaluate(model, name, exam, folder=folder, background=background, resamples=resamples, about=about)
+    path = folder / f"{exam.task}.{name}.parquet"
+    if about.get("model_hash") and _stands(path, {**about, "model": name}):
+        _say(f"{exam.task} | {name}: its answers stand there already")
+        report = score(path, background, resamples=resamples)
+    else:
+        report = evaluate(model, name, exam, folder=folder, background=background, resamples=resamples, about=about)
     for count in report.counts:
         if count["errors"]:
             _say(f"{exam.task} | {name}: {count['errors']} of {count['n']} questions got no answer and count as wrong, such as: {count['example']}")
     return report
+
+
+def _stands(path: Path, about: Mapping[str, str]) -> bool:
+    """Whether the saved answers are those of this model to these questions. A file that cannot be read is asked for again."""
+    try:
+        return path.is_file() and about.items() <= pl.read_parquet_metadata(path).items()
+    except (OSError, PolarsError):
+        return False
+
+
+def _code_hash() -> str:
+    """Of what answers follow from beside model and data: our own code, and the versions it runs on."""
+    package = Path(llmrec.__file__).parent
+    parts = [f"{path.relative_to(package)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in sorted(package.rglob("*.py"))]
+    return hashlib.sha256("\n".join([*parts, repr(sorted(versions().items()))]).encode()).hexdigest()[:16]
 
 
 def _compared(exam: Exam, found: Report, models: Sequence[str], folder: Path, resamples: int) -> Report:

@@ -5,6 +5,7 @@ Separate from `evaluation`, which scores the saved file and never sees a model, 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -66,6 +67,11 @@ class Exam:
     def requests(self) -> list[Request]:
         """The questions in the form they are asked: lists long enough that LISTED items are left once the seen ones are taken out."""
         return [self._asked(example.request) for example in self.held_out]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits that stand for all that is asked, and what is true."""
+        return hashlib.sha256(repr((self.task, self.family, self.candidates, self.part, self.held_out)).encode()).hexdigest()[:16]
 
     def of_users(self, limit: int) -> Exam:
         """The questions of `limit` users drawn by the seed, each with all its questions; 0: of all."""

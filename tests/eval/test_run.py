@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from eval.null_run import null_fault
+from eval import suite as suite_module
 from eval.suite import NullRunError, Suite, evaluate_suite
 from eval.run import main
 from llmrec.baselines.popularity import Random
@@ -121,6 +122,30 @@ def run(timelines, tmp_path_factory):
     report = evaluate_suite(Suite(resamples=100), timelines, {"ours": ours(timelines)}, tasks=TASKS, baselines=BASELINES, folder=folder)
     write_report(report, ABOUT, folder)
     return folder, report
+
+
+def test_answers_that_stand_there_are_taken_and_others_are_not(timelines, tmp_path, monkeypatch):
+    asked = []
+
+    class Counting(Knowing):
+        def predict(self, requests):
+            asked.append(requests[0].task)
+            return super().predict(requests)
+
+    def again(suite=Suite(resamples=50, tasks=("next_item", "rating")), model_hash="one"):
+        asked.clear()
+        report = evaluate_suite(suite, timelines, {"ours": Counting().fit(timelines)}, tasks=TASKS, baselines=BASELINES, folder=tmp_path, hashes={"ours": model_hash})
+        return report.to_json(), list(asked)
+
+    first, whole = again()
+    assert whole == ["next_item", "rating"] and again() == (first, [])
+    assert again(Suite(resamples=50, tasks=("next_item", "rating"), history=False))[1] == whole  # other questions of the same ids
+    assert again()[1] == whole and again(model_hash="two")[1] == whole and again(model_hash="")[1] == whole
+    again()
+    (tmp_path / "predictions" / "rating.ours.parquet").write_bytes(b"PAR1")
+    assert again() == (first, ["rating"])
+    monkeypatch.setattr(suite_module, "_code_hash", lambda: "changed")
+    assert again()[1] == whole
 
 
 def figure(report, task, model, metric, seen_filter=None) -> dict:
@@ -338,7 +363,6 @@ def test_the_suite_is_named_either_way(words, tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize(("error", "code"), [(OSError(28, "No space left on device"), 5), (MemoryError("not so much"), 6)])
 def test_a_full_disk_and_no_memory_have_their_exit_code(error, code, toy_corpus, tmp_path, monkeypatch, capsys):
-    from eval import suite
     from train.pretrain import main as pretrain
 
     (tmp_path / "corpus").mkdir()
@@ -348,7 +372,7 @@ def test_a_full_disk_and_no_memory_have_their_exit_code(error, code, toy_corpus,
     def fails(*arguments, **keywords):
         raise error
 
-    monkeypatch.setattr(suite, "evaluate_suite", fails)
+    monkeypatch.setattr(suite_module, "evaluate_suite", fails)
     assert main(["standard", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out"), f"data.corpus={tmp_path / 'corpus'}"]) == code
     assert str(error) in capsys.readouterr().err
 
