@@ -20,6 +20,7 @@ from llmrec.baselines.popularity import Random
 from llmrec.exam import Exam
 from llmrec.interactions import Catalog, Corpus, Event, Interactions
 from llmrec.predictions import HeldOut, Prediction, Request
+from llmrec.recommender import save_recommender
 from llmrec.report import print_table, versions, write_report
 from llmrec.tasks import TASKS as REAL
 from llmrec.timelines import Timelines
@@ -360,14 +361,14 @@ def test_the_suite_is_named_either_way(words, tmp_path, capsys):
     assert "gone" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
 @pytest.mark.parametrize(("error", "code"), [(OSError(28, "No space left on device"), 5), (MemoryError("not so much"), 6)])
-def test_a_full_disk_and_no_memory_have_their_exit_code(error, code, toy_corpus, tmp_path, monkeypatch, capsys):
-    from train.pretrain import main as pretrain
-
-    (tmp_path / "corpus").mkdir()
+def test_a_full_disk_and_no_memory_have_their_exit_code(error, code, toy_parts, toy_tokenizer, toy_corpus, tmp_path, monkeypatch, capsys):
+    for name in ("model", "corpus"):
+        (tmp_path / name).mkdir()
     toy_corpus.save(tmp_path / "corpus")
-    pretrain(["--config", "tiny", "model.width=32", "model.mlp_width=64", "pretrain.max_steps=1", "pretrain.validation.limit=5", "threads=1", f"data.corpus={tmp_path / 'corpus'}", f"output={tmp_path / 'model'}"])
+    card = {"data_hash": Corpus.load(tmp_path / "corpus").data_hash, "seed": 0}
+    save_recommender(tmp_path / "model", model=toy_parts.model, tokenizer=toy_tokenizer, index=toy_parts.index, composer=toy_parts.composer, templates=toy_parts.templates, content=None, card=card, kind="base")
 
     def fails(*arguments, **keywords):
         raise error
