@@ -40,12 +40,14 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_intermixed_args(argv)
 
     # After the arguments are read: --help must answer at once.
+    from llmrec.audit.models import model_hash
     from llmrec.config import load_settings
     from llmrec.interactions import Corpus
     from llmrec.recommender import Recommender
     from llmrec.timelines import Timelines
 
-    from .suite import Suite, against_first, headlines
+    from .studies import against_first, headlines
+    from .suite import Suite
 
     try:
         variants = load_variants(options.variants, options.phase)
@@ -63,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
             if code:
                 print(f"eval.ablation: the training of {name} with seed {seed} ended with {code}; see {output}.log", file=sys.stderr)
                 return code
-            figures = headlines(suite, timelines, Recommender.from_pretrained(output), name=output.name, folder=options.work)
+            figures = headlines(suite, timelines, Recommender.from_pretrained(output), name=output.name, folder=options.work, model_hash=model_hash(output))
             rows.append({"variant": name, "seed": seed, "settings": changes, "seconds": record["seconds"], "figures": figures})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     command = shlex.join(["python", "-m", "eval.ablation", *(argv if argv is not None else sys.argv[1:])])

@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_intermixed_args(argv)
 
     # After the arguments are read: --help must answer without torch or polars.
+    from llmrec.audit.models import model_hash
     from llmrec.config import load_settings
     from llmrec.interactions import Corpus
     from llmrec.metrics import HEADLINES
@@ -47,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     from llmrec.timelines import Timelines
 
     from .results import gains_table
-    from .suite import Suite, gains
+    from .studies import gains
+    from .suite import Suite
 
     try:
         settings, together = (getattr(load_settings(options.config, [*options.settings, *more, f"output={options.work / JOINT}"]), options.phase) for more in ([], options.joint))
@@ -71,7 +73,8 @@ def main(argv: list[str] | None = None) -> int:
                 return code
             tokens[name] = tokens.get(name, 0) + record["steps"] * (together if name == JOINT else settings).batch_tokens
     timelines = Timelines.of(corpus)
-    rows = gains(Suite(part=options.part), timelines, tasks, lambda name: Recommender.from_pretrained(options.work / name), joint=JOINT, seeds=options.seeds, folder=options.work)
+    hashes = {name: model_hash(options.work / name) for name in (f"{name}-{seed}" for name in (JOINT, *tasks) for seed in options.seeds)}
+    rows = gains(Suite(part=options.part), timelines, tasks, lambda name: Recommender.from_pretrained(options.work / name), joint=JOINT, seeds=options.seeds, folder=options.work, hashes=hashes)
     command = shlex.join(["python", "-m", "eval.alone", *(argv if argv is not None else sys.argv[1:])])
     record = {"command": command, "part": options.part, "seeds": len(options.seeds), "data_hash": corpus.data_hash, "rows": rows, "tokens": tokens, "joint_cost": tokens[JOINT] / sum(tokens[name] for name in tasks)}
     table = gains_table(record)

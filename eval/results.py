@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmrec.interactions import TEST
 from llmrec.metrics import HEADLINES, LOWER_IS_BETTER
 
-from .suite import RANDOM, TEST
+from .asking import RANDOM
 
 
 ABOUT = ("command", "corpus", "data_hash", "audit_hash", "models", "recipes", "hashes", "seed", "limit", "history", "wording", "language", "fault", "versions")

@@ -40,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     from llmrec.report import print_table, read_training_logs, versions, write_report
     from llmrec.timelines import Timelines
 
-    from .suite import NullRunError, Suite, evaluate_suite
+    from .asking import NullRunError, evaluate_suite
+    from .suite import Suite
 
     refuse_other_encodings()
     try:

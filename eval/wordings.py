@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"got {options.setting!r}; expected data.corpus=DIR")
 
     # After the arguments are read: --help must answer without torch or polars.
+    from llmrec.audit.models import model_hash
     from llmrec.config import load_settings
     from llmrec.evaluation import contrast
     from llmrec.interactions import Corpus
@@ -40,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     from llmrec.tasks import TASKS
     from llmrec.timelines import Timelines
 
-    from .suite import Suite, answers
+    from .studies import answers
+    from .suite import Suite
 
     try:
         corpus, recommender, trained = Corpus.load(folder), Recommender.from_pretrained(options.model), Path(options.model) / "train_config.yaml"
@@ -58,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         for template in comparable(recommender.templates[task], languages):
             recommender.templates[task] = (template,)
             suite = Suite(tasks=(task,), part=options.part, limit=options.limit, language=template.language)
-            path = answers(suite, timelines, recommender, name=template.name, folder=options.out)
+            path = answers(suite, timelines, recommender, name=template.name, folder=options.out, model_hash=model_hash(Path(options.model)))
             if path is not None:
                 (bare if template.name == BARE else kinds.setdefault((template.language, template.unseen), [])).append(path)
         seen, unseen = ([path for (_, kind), paths in kinds.items() if kind == wanted for path in paths] for wanted in (False, True))

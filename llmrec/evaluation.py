@@ -23,12 +23,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import polars as pl
 
-from llmrec.exam import Exam, Predictor, save_predictions
 from llmrec.interactions import PARTS, TRAIN
 from llmrec.metrics import HEADLINES, LOWER_IS_BETTER, METRICS
 from llmrec.metrics.binary import BinaryAnswers, calibration_curve
@@ -118,13 +116,6 @@ class Report:
         return asdict(self)
 
 
-def evaluate(
-    model: Predictor, name: str, exam: Exam, *, folder: Path, background: Background | None = None, resamples: int = RESAMPLES, about: Mapping[str, str] = MappingProxyType({}),
-) -> Report:
-    """Asks the model every question of the exam, saves its answers in `folder`, and scores the saved file. `about` is kept in the file: see save_predictions."""
-    return score(save_predictions(model, name, exam, folder=folder, about=about), background, resamples=resamples)
-
-
 def score(path: Path, background: Background | None = None, *, resamples: int = RESAMPLES) -> Report:
     """Scores a saved file, from the file alone; `background` adds what needs knowledge of the items."""
     answers = _Answers.load(path, background)
@@ -198,7 +189,7 @@ class _Answers:
     def load(cls, path: Path, background: Background | None) -> _Answers:
         about = pl.read_parquet_metadata(path)
         if "family" not in about:
-            raise ValueError(f"{path} is no file of predictions: its metadata does not name a family. Write it with llmrec.evaluation.save_predictions")
+            raise ValueError(f"{path} is no file of predictions: its metadata does not name a family. Write it with llmrec.exam.save_predictions")
         filters = (None,) if about["family"] != "items" else (CANDIDATES,) if about["candidates"] == "True" else (ON, OFF)
         return cls(
             frame=_with_worst(pl.read_parquet(path), about["family"]), task=about["task"], family=about["family"], model=about["model"], part=about["part"],

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from llmrec.collaborative import STATISTICS, collaborative_vectors, vectors_of_others
-from llmrec.interactions import FOLDS, Interactions, fold_of
+from llmrec.interactions import FOLDS, fold_of
 
 
 def with_rows(corpus, frame):

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from llmrec.evaluation import Background, best_model, compare, evaluate, score
+from llmrec.evaluation import Background, best_model, compare, score
 from llmrec.exam import LISTED, Exam, save_predictions
 from llmrec.interactions import Event
 from llmrec.predictions import HeldOut, Prediction, Request
@@ -21,6 +21,10 @@ class Fixed:
 
     def predict(self, requests: list[Request]) -> list[Prediction]:
         return [replace(self.answers[request.id], id=request.id) for request in requests]
+
+
+def evaluate(model, name, exam, *, folder, **scoring):
+    return score(save_predictions(model, name, exam, folder=folder), **scoring)
 
 
 def item_exam(*targets: str, seen: tuple[str, ...] = ()) -> Exam:

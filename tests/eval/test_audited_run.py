@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from eval.run import BAD_FIGURES, main
-from eval.suite import Suite, evaluate_suite
+from eval.asking import evaluate_suite
+from eval.suite import Suite
 from llmrec.baselines.popularity import MostPopular, Random
 from llmrec.interactions import Corpus, write_manifest
 from llmrec.predictions import Prediction

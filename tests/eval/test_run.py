@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 
 from eval.null_run import null_fault
-from eval import suite as suite_module
-from eval.suite import NullRunError, Suite, evaluate_suite
+from eval import asking
+from eval.asking import NullRunError, evaluate_suite
+from eval.suite import Suite
 from eval.run import main
 from llmrec.baselines.popularity import Random
 from llmrec.exam import Exam
@@ -145,7 +146,7 @@ def test_answers_that_stand_there_are_taken_and_others_are_not(timelines, tmp_pa
     again()
     (tmp_path / "predictions" / "rating.ours.parquet").write_bytes(b"PAR1")
     assert again() == (first, ["rating"])
-    monkeypatch.setattr(suite_module, "_code_hash", lambda: "changed")
+    monkeypatch.setattr(asking, "_code_hash", lambda: "changed")
     assert again()[1] == whole
 
 
@@ -373,7 +374,7 @@ def test_a_full_disk_and_no_memory_have_their_exit_code(error, code, toy_parts, 
     def fails(*arguments, **keywords):
         raise error
 
-    monkeypatch.setattr(suite_module, "evaluate_suite", fails)
+    monkeypatch.setattr(asking, "evaluate_suite", fails)
     assert main(["standard", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out"), f"data.corpus={tmp_path / 'corpus'}"]) == code
     assert str(error) in capsys.readouterr().err
 

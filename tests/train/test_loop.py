@@ -19,7 +19,6 @@ from train.checkpoint import Checkpoints, Progress
 from train.loop import Validation, rate
 from train.processes import start
 from train.stopping import Stop
-from train.stopping import Stop
 
 SETTINGS = Settings(data={"corpus": "unused"}, output="no-such-folder", precision="fp32", threads=1, seed=3, checkpoint_steps=1000)
 PHASE = PhaseSettings(
