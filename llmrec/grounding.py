@@ -103,12 +103,14 @@ class Speller:
                     self._within[run].append(token)
 
     @cached_property
-    def _beginnings(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = defaultdict(list)
+    def _endings(self) -> dict[str, dict[str, list[int]]]:
+        """Letters begun with -> the words that one token more makes of them -> those tokens."""
+        found: dict[str, dict[str, list[int]]] = defaultdict(dict)
         for word in sorted(self._wanted):
             for length in range(len(word)):
-                found[word[:length]].append(word)
-        return found
+                if tokens := self._joining.get(word[length:]):
+                    found[word[:length]][word] = tokens
+        return dict(found)
 
     def anywhere(self, forbidden: frozenset[str]) -> list[int]:
         """The tokens that hold one of these words whatever stands before them."""
@@ -116,7 +118,7 @@ class Speller:
 
     def completing(self, begun: str, forbidden: frozenset[str]) -> list[int]:
         """The tokens that make one of these words of the letters `begun`."""
-        return [token for word in self._beginnings.get(begun, ()) if word in forbidden for token in self._joining.get(word[len(begun) :], ())]
+        return [token for word, tokens in self._endings.get(begun, {}).items() if word in forbidden for token in tokens]
 
 
 class Claim:
