@@ -16,7 +16,7 @@ import json
 import sys
 from pathlib import Path
 
-from llmrec.exits import DATA, MODEL, USAGE
+from llmrec.exits import USAGE, exit_code
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         corpus, recommender, again = Corpus.load(folder), Recommender.from_pretrained(options.model), Recommender.from_pretrained(options.model, wording="unseen")
     except (OSError, ValueError) as error:
         print(f"eval.faithful: {error}", file=sys.stderr)
-        return DATA if folder in str(error) else MODEL
+        return exit_code(error)
     if options.task not in recommender.tasks or TASKS[options.task].family == "text":
         parser.error(f"the model explains no answers of {options.task!r}; expected one of: {', '.join(task for task in recommender.tasks if TASKS[task].family != 'text')}")
     timelines = Timelines.of(corpus)

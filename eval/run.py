@@ -3,7 +3,7 @@
     python -m eval.run standard --model runs/demo --out runs/demo/report data.corpus=corpora/demo
     python -m eval.run standard --model runs/demo --baseline most_popular --out report data.corpus=corpora/demo tasks=next_item,rating limit=1000
 
-Exit status: 0 done; 2 wrong usage; 3 the corpus cannot be read; 4 a model cannot be loaded; 7 the random model scores above chance or the audit finds a leak,
+Exit status: 0 done; 2 wrong usage, or a folder that is not there; 3 the corpus cannot be read; 4 a model cannot be used; 7 the random model scores above chance or the audit finds a leak,
 so the figures cannot be trusted (the report is written all the same, and says why).
 """
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     from llmrec.audit.models import ModelFolder, audit_model, model_hash
     from llmrec.baselines import BASELINES
     from llmrec.config import recipe_of
-    from llmrec.exits import DATA, MODEL, USAGE, exit_code, refuse_other_encodings, sentence
+    from llmrec.exits import USAGE, exit_code, refuse_other_encodings, sentence
     from llmrec.interactions import Corpus
     from llmrec.launch import collect_seldom
     from llmrec.recommender import Recommender
@@ -54,15 +54,15 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             recipes[name] = recipe_of(folder)
             models[name] = Recommender.from_pretrained(folder, wording=suite.wording, batch_tokens=suite.batch_tokens)
-        except (OSError, ValueError, KeyError) as error:
-            return _fail(f"the model {folder} cannot be loaded: {error}", MODEL)
+        except (OSError, ValueError) as error:
+            return _fail(f"the model {folder} cannot be loaded: {error}", exit_code(error))
     place = suite.corpus or next((str(card["corpus"]) for card in (model.card for model in models.values()) if Path(str(card.get("corpus"))).is_dir()), None)
     if place is None:
         return _fail("no corpus: the suite names none and the model's is not here any more; add data.corpus=DIR", USAGE)
     try:
         corpus = Corpus.load(Path(place))
-    except (OSError, ValueError, KeyError) as error:
-        return _fail(error, DATA)
+    except (OSError, ValueError) as error:
+        return _fail(error, exit_code(error))
     audits = [{"subject": "log", **corpus.report["audit"]}] if "audit" in corpus.report else []
     for name, folder in folders.items():
         audits.append({"subject": f"model {name}", **audit_model(ModelFolder.load(folder), corpus).to_json()})

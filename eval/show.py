@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-USAGE, BAD_DATA, BAD_MODEL = 2, 3, 4
+from llmrec.exits import exit_code
+
 SHOWN = 10
 
 
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         recommender = Recommender.from_pretrained(options.model)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
-        return BAD_DATA if folder in str(error) else BAD_MODEL
+        return exit_code(error)
     timelines = Timelines.of(corpus)
     places = dict(timelines.places(TEST))
     lengths = {user: len(timelines.visible(user, place, TEST)) for user, place in places.items()}

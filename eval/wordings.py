@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmrec.exits import DATA, MODEL, USAGE
+from llmrec.exits import USAGE, exit_code
 from llmrec.templates import BARE, PromptTemplate
 
 
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         languages = load_settings(str(trained), []).data.languages if trained.is_file() else None
     except (OSError, ValueError) as error:
         print(f"eval.wordings: {error}", file=sys.stderr)
-        return DATA if folder in str(error) else MODEL
+        return exit_code(error)
     unknown = sorted(set(options.task or ()) - set(recommender.tasks))
     if unknown:
         parser.error(f"the model does not answer {unknown[0]!r}; expected some of: {', '.join(recommender.tasks)}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 USAGE, DATA, MODEL, DISK, MEMORY, NUMERIC, PEER_LOST = 2, 3, 4, 5, 6, 7, 8
 """Usage or environment, bad data, bad model or checkpoint, disk, memory, numbers that are not finite, another process of the run is gone or hangs."""
@@ -18,8 +20,19 @@ STOPPED = 143
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-class CheckpointError(ValueError):
-    """A checkpoint that a run cannot go on from."""
+class ModelError(ValueError):
+    """A model, or a checkpoint, that cannot be used."""
+
+
+@contextmanager
+def reading_model() -> Iterator[None]:
+    """Whatever is wrong with what is read of a model becomes a ModelError. One that is not there stays a FileNotFoundError, and a failing disk and memory what they are."""
+    try:
+        yield
+    except (ValueError, KeyError, OSError) as error:
+        if isinstance(error, (ModelError, FileNotFoundError)) or disk_failed(error):
+            raise
+        raise ModelError(sentence(error)) from error
 
 
 def refuse_other_encodings() -> None:
@@ -33,7 +46,7 @@ def exit_code(error: BaseException) -> int:
     """The code of an error that a user can mend; 1 for any other."""
     if disk_failed(error):
         return DISK
-    if isinstance(error, CheckpointError) or type(error).__name__ == "SafetensorError":
+    if isinstance(error, ModelError) or type(error).__name__ == "SafetensorError":
         return MODEL
     if isinstance(error, FloatingPointError):
         return NUMERIC

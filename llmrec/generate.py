@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.input and single:
         parser.error("--input brings its own requests; leave out --prompt and --task")
     # Heavy imports after the arguments: `--help` and usage errors answer at once.
-    from llmrec.exits import DATA, DISK, MEMORY, MODEL, USAGE, disk_failed, out_of_memory, refuse_other_encodings
+    from llmrec.exits import DATA, DISK, MEMORY, MODEL, USAGE, disk_failed, exit_code, out_of_memory, refuse_other_encodings
     from llmrec.launch import collect_seldom
     from llmrec.predictions import Prediction, Request
     from llmrec.recommender import Recommender
@@ -53,9 +53,9 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         recommender = Recommender.from_pretrained(options.model, device=options.device)
-    except (OSError, ValueError, KeyError) as error:
-        sys.stderr.write(f"error: {error.args[0] if isinstance(error, KeyError) else error}\n")
-        return USAGE if isinstance(error, FileNotFoundError) else MODEL
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return exit_code(error)
 
     collect_seldom()
 

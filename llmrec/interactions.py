@@ -208,18 +208,26 @@ class Corpus:
 
     @classmethod
     def load(cls, folder: Path) -> Corpus:
-        """Raises FileNotFoundError where the folder is not a corpus, ValueError where a file is not the one the manifest names."""
+        """Raises FileNotFoundError where the folder is not a corpus, ValueError where its manifest is not ours, or a file not the one it names."""
         manifest_path = Path(folder) / "manifest.json"
         if not manifest_path.is_file():
             raise FileNotFoundError(f"{folder} is not a prepared corpus: it has no manifest.json. Make one with `python -m llmrec.prepare`")
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        if manifest.get("format") != FORMAT:
-            raise ValueError(f"{manifest_path} has format {manifest.get('format')!r}; this version reads {FORMAT}. Prepare the corpus again")
+        written = manifest.get("format") if isinstance(manifest, dict) else None
+        if written != FORMAT:
+            raise ValueError(f"{manifest_path} has format {written!r}; this version reads {FORMAT}. Prepare the corpus again")
+        try:
+            return cls._of(Path(folder), manifest)
+        except KeyError as error:
+            raise ValueError(f"{manifest_path} lacks {error}: it was changed or damaged. Prepare the corpus again") from None
+
+    @classmethod
+    def _of(cls, folder: Path, manifest: dict) -> Corpus:
         for name, expected in manifest["hashes"].items():
-            if sha256(Path(folder) / name) != expected:
-                raise ValueError(f"{Path(folder) / name} is not the file its manifest names (sha256 differs): it was changed or damaged. Prepare the corpus again")
+            if sha256(folder / name) != expected:
+                raise ValueError(f"{folder / name} is not the file its manifest names (sha256 differs): it was changed or damaged. Prepare the corpus again")
         log = Interactions(
-            pl.read_parquet(Path(folder) / "interactions.parquet"),
+            pl.read_parquet(folder / "interactions.parquet"),
             ordering=manifest["ordering"],
             positive=tuple(manifest["positive"]),
             context=tuple(manifest["context"]),
@@ -228,7 +236,7 @@ class Corpus:
         return cls(
             name=manifest["name"],
             interactions=log,
-            catalog=Catalog.load(Path(folder) / "items.parquet"),
+            catalog=Catalog.load(folder / "items.parquet"),
             rating_scale=tuple(manifest["rating_scale"]),
             like_threshold=manifest["like_threshold"],
             split=manifest["split"],

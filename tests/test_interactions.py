@@ -119,3 +119,9 @@ def test_a_folder_that_is_no_corpus_says_how_to_make_one(saved, tmp_path):
     (saved / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
     with pytest.raises(ValueError, match="has format 99; this version reads 1"):
         Corpus.load(saved)
+    (saved / "manifest.json").write_text("[]")
+    with pytest.raises(ValueError, match="has format None; this version reads 1"):
+        Corpus.load(saved)
+    (saved / "manifest.json").write_text(json.dumps({name: value for name, value in manifest.items() if name != "ordering"}))
+    with pytest.raises(ValueError, match="manifest.json lacks 'ordering'"):
+        Corpus.load(saved)

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from llmrec.exits import CheckpointError
+from llmrec.exits import ModelError
 from llmrec.publishing import FILES, publish, verify
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Checkpoints:
     def load(self) -> tuple[Progress, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]] | None:
         """Progress, weights, moments, best weights and averaged weights of the newest checkpoint that verifies; None where there is no checkpoint.
 
-        Raises CheckpointError where it belongs to other settings or data, naming what changed, and where none of those there are verifies, naming the damaged files.
+        Raises ModelError where it belongs to other settings or data, naming what changed, and where none of those there are verifies, naming the damaged files.
         """
         damaged = []
         for folder in reversed(self._there()):
@@ -92,13 +92,13 @@ class Checkpoints:
             saved = json.loads((folder / "fingerprint.json").read_text())
             changed = [f"{key}: {saved.get(key)!r} -> {value!r}" for key, value in self.fingerprint.items() if saved.get(key) != value]
             if changed:
-                raise CheckpointError(f"{folder} belongs to another run ({'; '.join(changed[:5])}); remove {self.folder} or name another output")
+                raise ModelError(f"{folder} belongs to another run ({'; '.join(changed[:5])}); remove {self.folder} or name another output")
             progress = Progress(**json.loads((folder / "progress.json").read_text()))
             progress.history = [tuple(pair) for pair in progress.history]
             weights, moments, best, averages = (load_file(path) if (path := folder / f"{name}.safetensors").is_file() else {} for name in ("weights", "optimizer", "best", "average"))
             return progress, weights, moments, best, averages
         if damaged:
-            raise CheckpointError(f"no checkpoint of {self.folder} can be gone on from ({'; '.join(damaged)}); remove that folder to begin again")
+            raise ModelError(f"no checkpoint of {self.folder} can be gone on from ({'; '.join(damaged)}); remove that folder to begin again")
         return None
 
     def _there(self) -> list[Path]:

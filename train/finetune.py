@@ -20,11 +20,11 @@ def main(argv: list[str] | None = None) -> None:
 
     import torch
 
-    from llmrec.bases import add_residual_dropout, load_base
+    from llmrec.bases import add_residual_dropout
     from llmrec.interactions import Corpus
     from llmrec.tasks import TASKS
 
-    from .items import model_of
+    from .items import base_of, model_of
     from .processes import start
     from .setup import offered, run, templates_of
 
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     corpus = Corpus.load(settings.data.corpus)
     phase = offered(settings.finetune, corpus)
     torch.manual_seed(settings.seed)
-    base = load_base(made.base)
+    base = base_of(made.base)
     model, index, content = model_of(settings, corpus, base)
     model.add_adapter(rank=made.lora.rank, alpha=made.lora.alpha, dropout=made.lora.dropout, targets=made.lora.targets)
     add_residual_dropout(model.base, made.residual_dropout)

@@ -12,17 +12,31 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file
 
-from llmrec.bases import Base
+from llmrec.bases import Base, load_base
 from llmrec.collaborative import collaborative_vectors, vectors_of_others
 from llmrec.config import Settings
 from llmrec.content import Content, content_vectors, item_texts
 from llmrec.encoders import sentence_vectors, token_embeddings
+from llmrec.exits import reading_model
 from llmrec.indexing import ItemIndex, Material, build_index
 from llmrec.interactions import Catalog, Corpus
 from llmrec.model import LanguageModel
+from llmrec.publishing import FILES, verify
 from llmrec.recommender import Layout, vocabulary_of
+from llmrec.recommender.folder import FREE
 
 log = logging.getLogger(__name__)
+
+
+def base_of(name: str) -> Base:
+    """What `bases.load_base` takes by this name, checked first against the hashes it was published with, where it was.
+
+    Raises FileNotFoundError where there is none, exits.ModelError for one that cannot be used.
+    """
+    with reading_model():
+        if (Path(name) / FILES).is_file():
+            verify(Path(name), skip=FREE)
+        return load_base(name)
 
 
 def model_of(settings: Settings, corpus: Corpus, base: Base) -> tuple[LanguageModel, ItemIndex, Content | None]:

@@ -20,11 +20,11 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from llmrec.assets import folder_of
-    from llmrec.bases import add_residual_dropout, create_base, load_base
+    from llmrec.bases import add_residual_dropout, create_base
     from llmrec.interactions import Corpus
     from llmrec.tasks import TASKS
 
-    from .items import model_of
+    from .items import base_of, model_of
     from .processes import start
     from .setup import bare, corpus_texts, offered, run, templates_of
 
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     else:
         torch.manual_seed(settings.seed)
-        base = load_base(made.base)
+        base = base_of(made.base)
     model, index, content = model_of(settings, corpus, base)
     add_residual_dropout(model.base, made.residual_dropout)
     templates = {name: bare(templates_of(name)) for name in phase.tasks}

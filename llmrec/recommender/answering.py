@@ -23,6 +23,7 @@ from llmrec.decoding.allowed import Allowed
 from llmrec.decoding.reading import Reading
 from llmrec.decoding.search import beam, count_nodes, exact, score
 from llmrec.decoding.writing import write
+from llmrec.exits import reading_model
 from llmrec.interactions import UNTITLED, Catalog, Event
 from llmrec.model import LanguageModel
 from llmrec.predictions import Item, Prediction, Request
@@ -103,9 +104,10 @@ class Recommender:
     def from_pretrained(cls, folder: str | Path, *, wording: str = "seen", batch_tokens: int = 16_384, device: str | None = None, backing: bool = True) -> Recommender:
         """Loads a model folder; nothing outside it is read but a hub base named in it. backing: whether what stands behind its answers is read, too.
 
-        Raises FileNotFoundError naming what is missing, ValueError for a folder of another format.
+        Raises FileNotFoundError naming what is missing, exits.ModelError (a ValueError) for what is damaged, of another format, or no model.
         """
-        model, composer, templates, behind, about = load_parts(Path(folder), backing=backing)
+        with reading_model():
+            model, composer, templates, behind, about = load_parts(Path(folder), backing=backing)
         model.eval().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         model.set_spaces(composer.spaces)
         return cls(model, composer, templates, backing=behind, card=about, wording=wording, batch_tokens=batch_tokens)

@@ -60,5 +60,5 @@ def test_the_command_writes_both_figures(toy_parts, toy_corpus, toy_tokenizer, t
     with pytest.raises(SystemExit) as ended:
         faithful.main(["--model", str(model), "--task", "explanation", "--out", str(tmp_path / "out"), f"data.corpus={corpus}"])
     assert ended.value.code == 2 and "explains no answers of 'explanation'" in capsys.readouterr().err
-    assert faithful.main(["--model", str(tmp_path / "none"), "--out", str(tmp_path / "out"), f"data.corpus={corpus}"]) == 4
+    assert faithful.main(["--model", str(tmp_path / "none"), "--out", str(tmp_path / "out"), f"data.corpus={corpus}"]) == 2
     assert len({question.request.user_id for question in Asked(Timelines.of(toy_corpus), "test", 3).questions("rating")}) == 3

@@ -358,7 +358,7 @@ def test_help_answers_at_once_without_heavy_imports():
 
 @pytest.mark.parametrize("words", [["standard"], ["--config", "standard"]])
 def test_the_suite_is_named_either_way(words, tmp_path, capsys):
-    assert main([*words, f"data.corpus={tmp_path / 'none'}", "--model", str(tmp_path / "gone"), "--out", str(tmp_path / "out")]) == 4
+    assert main([*words, f"data.corpus={tmp_path / 'none'}", "--model", str(tmp_path / "gone"), "--out", str(tmp_path / "out")]) == 2
     assert "gone" in capsys.readouterr().err
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import train.checkpoint
-from llmrec.exits import CheckpointError
+from llmrec.exits import ModelError
 from llmrec.launch import guarded
 from tests.evil_folders import bomb
 from train.checkpoint import Checkpoints, Progress, restore_moments
@@ -260,7 +260,7 @@ def test_where_no_checkpoint_verifies_the_run_is_refused_not_begun_again(run, na
     path_of(run, 1, name).unlink()
     if not missing:
         path_of(run, 1, name).write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match=f"{name}.*remove that folder"):
+    with pytest.raises(ModelError, match=f"{name}.*remove that folder"):
         run.load()
 
 
@@ -268,7 +268,7 @@ def test_a_link_in_a_files_place_is_not_followed(run, tmp_path):
     run.save(1)
     path_of(run, 1).rename(tmp_path / "weights.safetensors")
     path_of(run, 1).symlink_to(tmp_path / "weights.safetensors")
-    with pytest.raises(CheckpointError, match="weights.safetensors"):
+    with pytest.raises(ModelError, match="weights.safetensors"):
         run.load()
 
 
@@ -310,7 +310,7 @@ def test_a_damaged_newest_never_pushes_a_good_one_out(run):
 def test_other_settings_or_data_are_refused_naming_what_changed(run, changed):
     run.save(1)
     (name, value), = changed.items()
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises(ModelError) as error:
         run.load({**SETTINGS, **changed})
     assert f"{name}: {SETTINGS.get(name)!r} -> {value!r}" in str(error.value) and str(run.folder) in str(error.value)
     assert run.load()[0].step == 1
