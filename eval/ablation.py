@@ -69,7 +69,8 @@ def main(argv: list[str] | None = None) -> int:
             rows.append({"variant": name, "seed": seed, "settings": changes, "seconds": record["seconds"], "figures": figures})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     command = shlex.join(["python", "-m", "eval.ablation", *(argv if argv is not None else sys.argv[1:])])
-    differences = against_first(options.work / "predictions", {name: [_named(name, seed) for seed in options.seeds] for name in variants}, resamples=suite.resamples)
+    asked = {row["variant"]: list(dict.fromkeys(metric.partition("/")[0] for metric in row["figures"])) for row in rows}
+    differences = against_first(options.work / "predictions", {name: [_named(name, seed) for seed in options.seeds] for name in variants}, asked, resamples=suite.resamples)
     record = {"command": command, "part": options.part, "limit": options.limit, "data_hash": timelines.corpus.data_hash, "rows": rows, "differences": differences}
     table = variants_table(record)
     write_study(options.out, record, table)

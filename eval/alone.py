@@ -19,11 +19,9 @@ from pathlib import Path
 
 from llmrec.exits import USAGE
 
-from .trainings import train_once, write_study
+from .trainings import as_long, train_once, write_study
 
 JOINT = "joint"
-VALIDATIONS = 15
-"""Of a training alone; the joint one's are as many steps apart."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,14 +58,16 @@ def main(argv: list[str] | None = None) -> int:
         print(f"eval.alone: {error}", file=sys.stderr)
         return USAGE
     tasks = [name for name, share in settings.tasks.items() if name in TASKS and share > 0 and TASKS[name].reason_absent(corpus) is None]
-    fair = [f"{options.phase}.epochs=1000000", f"{options.phase}.validation.every_steps={max(1, settings.max_steps // VALIDATIONS)}"]
+    if not tasks:
+        print(f"eval.alone: {options.config} trains no task that {corpus.name} has questions for", file=sys.stderr)
+        return USAGE
     tokens: dict[str, int] = {}
     for seed in options.seeds:
         for name in (JOINT, *tasks):
             # The short form of finetune's tasks would win over the one set here.
             changes = options.joint if name == JOINT else [f"{options.phase}.tasks={json.dumps({name: 1.0})}", f"{options.phase}.tokens={{}}", "tasks=null", f"{options.phase}.validation.metric={name}/{HEADLINES[TASKS[name].family][0]}"]
             output = options.work / f"{name}-{seed}"
-            code, record = train_once(options.phase, options.config, [*options.settings, *fair, *changes, f"seed={seed}"], output)
+            code, record = train_once(options.phase, options.config, [*options.settings, *as_long(options.phase, (together if name == JOINT else settings).max_steps), *changes, f"seed={seed}"], output)
             if code:
                 print(f"eval.alone: the training of {name} with seed {seed} ended with {code}; see {output}.log", file=sys.stderr)
                 return code

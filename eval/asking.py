@@ -114,7 +114,7 @@ def saved_answers(model: Predictor, name: str, exam: Exam, *, folder: Path, data
     """The file of a model's answers in `folder`/predictions. What stands there already is taken if the same model gave it to the same questions by the same code; model_hash: "" for a model that has none, and is asked again."""
     path = folder / "predictions" / f"{exam.task}.{name}.parquet"
     about = {"data_hash": data_hash, "model_hash": model_hash, "code_hash": _code_hash(), "asked": exam.fingerprint, "wording": str(getattr(model, "wording", ""))}
-    if model_hash and _stands(path, {**about, "model": name}):
+    if model_hash and _stands(path, {**about, "model": name, "seed": str(exam.seed)}):
         _say(f"{exam.task} | {name}: its answers stand there already")
         return path
     return save_predictions(model, name, exam, folder=folder / "predictions", about=about)

@@ -3,7 +3,7 @@
     python -m eval.faithful --model runs/demo/model --task next_item --out runs/faithful data.corpus=runs/demo/corpus
 
 Faithfulness by deletion (ERASER: DeYoung et al. 2020): how far the answer moves when the cited events are left out of the history, beside as many drawn at random. What is cited is chosen in one wording and measured in one
-that training never saw, where the model has one: the largest of several differences is larger than their mean even where all are chance, so that only another reading shows whether a citation tells more (above 1).
+that training never saw and that shows the same of a history, where the model has two such: the largest of several differences is larger than their mean even where all are chance, so that only another reading shows whether a citation tells more (above 1).
 The answer is what `llmrec.citing` says: a rating, the log-odds of yes, or the log-probability of the item recommended first.
 Sentiment: of the explanations whose words have one (VADER: Hutto and Gilbert 2014; needs `pip install 'llmrec[faithful]'`), the share whose sign is that of the predicted rating above or below the scale's middle.
 Writes faithful.json; intervals of 95 %, bootstrapped over users. Exit status: 0 done; 2 wrong usage; 3, 4 what cannot be read.
@@ -40,22 +40,25 @@ def main(argv: list[str] | None = None) -> int:
     from llmrec.tasks import TASKS
     from llmrec.timelines import Timelines
 
-    from .honesty import Asked, deletions, sentiment_analyser, sentiments
+    from .honesty import Asked, deletions, sentiment_analyser, sentiments, two_wordings
 
     try:
-        corpus, recommender, again = Corpus.load(folder), Recommender.from_pretrained(options.model), Recommender.from_pretrained(options.model, wording="unseen")
+        corpus, recommender, again = Corpus.load(folder), Recommender.from_pretrained(options.model), Recommender.from_pretrained(options.model)
     except (OSError, ValueError) as error:
         print(f"eval.faithful: {error}", file=sys.stderr)
         return exit_code(error)
     if options.task not in recommender.tasks or TASKS[options.task].family == "text":
         parser.error(f"the model explains no answers of {options.task!r}; expected one of: {', '.join(task for task in recommender.tasks if TASKS[task].family != 'text')}")
+    wordings = two_wordings(recommender.templates[options.task])
+    if wordings is not None:
+        recommender.templates[options.task], again.templates[options.task] = [(wording,) for wording in wordings]
     timelines = Timelines.of(corpus)
     asked = Asked(timelines, options.part, options.users, int(recommender.card.get("seed", 0)))
     explains = {"explanation", "rating"} <= set(recommender.tasks) and bool(asked.questions("explanation"))
     try:
         if explains:
             sentiment_analyser()  # what is not installed is said before the long part
-        record = {"model": options.model, "data_hash": corpus.data_hash, "part": options.part, "measured_in": "an unseen wording" if any(template.unseen for template in recommender.templates[options.task]) else "the same wording"}
+        record = {"model": options.model, "data_hash": corpus.data_hash, "part": options.part, "wordings": [wording.name for wording in wordings or ()]}
         record["faithfulness"] = deletions(recommender, asked, options.task, cited=options.cited, draws=options.draws, measured=again)
         if explains:
             record["sentiment"] = sentiments(recommender, asked, middle=(min(corpus.rating_scale) + max(corpus.rating_scale)) / 2)

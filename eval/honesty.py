@@ -17,6 +17,7 @@ from llmrec.exam import Exam, Predictor, whose
 from llmrec.metrics.statistic import Statistic, estimate, ratio_of
 from llmrec.predictions import HeldOut
 from llmrec.tasks import TASKS
+from llmrec.templates import PromptTemplate
 from llmrec.timelines import Timelines
 
 NEUTRAL = 0.05
@@ -40,6 +41,12 @@ class Asked:
             return []
         exam = Exam(name, task.family, held_out, candidates=task.candidates, part=self.part, seed=self.seed)
         return list(exam.of_users(self.limit).held_out)
+
+
+def two_wordings(templates: Sequence[PromptTemplate]) -> tuple[PromptTemplate, PromptTemplate] | None:
+    """The first wording that training saw and the first unseen one that show the same fields in the same language; None where there are no such two."""
+    pairs = ((seen, other) for seen in templates for other in templates if other.unseen and not seen.unseen and (seen.language, seen.fields) == (other.language, other.fields))
+    return next(pairs, None)
 
 
 def deletions(model: Predictor, asked: Asked, task: str, *, cited: int = 3, draws: int = 5, measured: Predictor | None = None) -> dict[str, object]:

@@ -198,9 +198,9 @@ def gains_table(record: Mapping) -> str:
     """What eval.alone found, as Markdown."""
     lines = ["| task | metric | filter | alone | joint | joint - alone | spread | gain, per cent |", "|---|---|---|---|---|---|---|---|"]
     for row in record["rows"]:
-        interval = f" ({row['low']:+.4f} to {row['high']:+.4f})" if row["low"] is not None else ""
+        interval = f"({row['low']:+.4f} to {row['high']:+.4f})"
         gain = f"{row['gain']:+.1f}" if row["gain"] is not None else ""
         spread = f"±{row['spread']:.4f}" if row["spread"] is not None else ""
-        lines.append(f"| {row['task']} | {row['metric']} | {row['filter'] or ''} | {row['alone']:.4f} | {row['joint']:.4f} | {row['difference']:+.4f}{interval} | {spread} | {gain} |")
+        lines.append(f"| {row['task']} | {row['metric']} | {row['filter'] or ''} | {row['alone']:.4f} | {row['joint']:.4f} | {row['difference']:+.4f} {interval} | {spread} | {gain} |")
     seeds = f"means over {record['seeds']} seeds with the standard deviation of the difference" if record["seeds"] > 1 else "one seed"
     return "\n".join([*lines, "", f"Part {record['part']}, {seeds}, intervals of 95 % over users; data {record['data_hash']}. The joint training read {record['joint_cost']:.2f} times as many tokens as all trainings alone together."]) + "\n"

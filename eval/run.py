@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     from llmrec.audit.models import ModelFolder, audit_model, model_hash
     from llmrec.baselines import BASELINES
     from llmrec.config import recipe_of
-    from llmrec.exits import USAGE, exit_code, refuse_other_encodings, sentence
+    from llmrec.exits import USAGE, exit_code, reading_model, refuse_other_encodings, sentence
     from llmrec.interactions import Corpus
     from llmrec.launch import collect_seldom
     from llmrec.recommender import Recommender
@@ -52,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     folders, recipes = _named(options.model, taken=set(BASELINES)), {}
     for name, folder in folders.items():
         try:
-            recipes[name] = recipe_of(folder)
+            with reading_model():
+                recipes[name] = recipe_of(folder)
             models[name] = Recommender.from_pretrained(folder, wording=suite.wording, batch_tokens=suite.batch_tokens)
         except (OSError, ValueError) as error:
             return _fail(f"the model {folder} cannot be loaded: {error}", exit_code(error))

@@ -1,10 +1,10 @@
 """How quality grows with the model and with the data: one recipe at several widths and fractions of the users, each a training of its own.
 
-    python -m eval.scaling --config amazon-beauty --widths 32 64 128 --fractions 0.25 0.5 1 --out docs/scaling data.corpus=corpora/beauty memory=false
+    python -m eval.scaling --config amazon-beauty --widths 32 64 128 --fractions 0.25 0.5 1 --out docs/scaling data.corpus=corpora/beauty memory=false pretrain.max_steps=1500
 
 Fractions below 1 refuse what is made of all users: expectations, memory and content.collaborative are to be switched off, as above.
-Widths keep the config's proportions (the MLP grows with the width; so do the heads, where they divide it). A fraction of the users is passed over as many times more often, and validated after as many steps: what differs is the data, not
-how long it is learned from (until valid stops, or the config's epochs of all users end). The figures are those of the valid part, of all users, at the best step. Trainings that stand in --work already, with the same settings and data, are not repeated, so a stopped study goes on.
+Widths keep the config's proportions (the MLP grows with the width; so do the heads, where they divide it). Every training gets all of pretrain.max_steps, and is validated as often: what differs is the data, not how long it is learned from.
+The figures are those of the valid part, of all users, at the best step. Trainings that stand in --work already, with the same settings and data, are not repeated, so a stopped study goes on.
 Writes OUT.json, OUT.md and OUT.svg, and prints the table. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from llmrec.exits import USAGE
 
-from .trainings import train_once, write_study
+from .trainings import as_long, train_once, write_study
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         settings, *_ = (load_settings(options.config, [*options.settings, f"output={options.work}", f"data.fraction={fraction}"]) for fraction in options.fractions)
+        if settings.pretrain.max_steps is None:
+            raise ValueError("pretrain.max_steps is not set: a part of the data has shorter epochs; give every training as many steps with pretrain.max_steps=N")
     except (FileNotFoundError, ValueError) as error:
         print(f"eval.scaling: {error}", file=sys.stderr)
         return USAGE
@@ -46,12 +48,11 @@ def main(argv: list[str] | None = None) -> int:
         changes = [f"model.width={width}", f"model.mlp_width={model.mlp_width * width // model.width}", f"model.heads={max(1, width // head) if width % max(1, width // head) == 0 else 1}"]
         for fraction in options.fractions:
             output = options.work / f"{width}-{fraction:g}"
-            as_long = [f"data.fraction={fraction}", f"pretrain.epochs={phase.epochs / fraction}", f"pretrain.validation.every_epochs={phase.validation.every_epochs / fraction}"]
-            code, row = train_once("pretrain", options.config, [*options.settings, *changes, *as_long], output, model=False)
-            shutil.rmtree(output, ignore_errors=True)  # its figures are kept
+            code, row = train_once("pretrain", options.config, [*options.settings, *as_long("pretrain", phase.max_steps), *changes, f"data.fraction={fraction}"], output, model=False)
             if code:
                 print(f"eval.scaling: the training of width {width} on {fraction:g} of the users ended with {code}; see {options.work}", file=sys.stderr)
                 return code
+            shutil.rmtree(output, ignore_errors=True)  # its figures are kept
             rows.append({"width": width, "fraction": fraction, **row})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     command = shlex.join(["python", "-m", "eval.scaling", *(argv if argv is not None else sys.argv[1:])])

@@ -5,7 +5,6 @@ Separate from the studies (`alone`, `scaling`, `ablation`), which say what is to
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -13,7 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmrec.config import load_settings
+from llmrec.interactions import sha256
 from llmrec.launch import run_training
+from llmrec.publishing import publish_text
+
+
+VALIDATIONS = 15
+"""Of a training that is compared with others."""
 
 
 def train_once(phase: str, config: str | None, settings: Sequence[str], output: Path, *, model: bool = True) -> tuple[int, dict[str, object]]:
@@ -26,13 +31,19 @@ def train_once(phase: str, config: str | None, settings: Sequence[str], output: 
     if kept.is_file() and (output.is_dir() or not model) and (record := json.loads(kept.read_text(encoding="utf-8"))).pop("told", None) == told:
         return 0, record
     output.parent.mkdir(parents=True, exist_ok=True)
+    kept.unlink(missing_ok=True)  # a training that is broken off leaves no record of another one beside it
     begun = time.monotonic()
     code, printed = run_training(phase, config, [*settings, f"output={output}", "overwrite=true"], log=output.with_name(f"{output.name}.log"))
     if code:
         return code, {}
     record = {"valid": printed["valid"], "parameters": _parameters(output), "steps": printed["steps"], "seconds": None if going_on else round(time.monotonic() - begun, 1)}
-    kept.write_text(json.dumps({**record, "told": told}) + "\n", encoding="utf-8")
+    publish_text(kept, json.dumps({**record, "told": told}) + "\n")
     return 0, record
+
+
+def as_long(phase: str, max_steps: int) -> list[str]:
+    """The overrides that let a training have all its steps however small its data, validated evenly on the way: its best step is chosen among as many as any other's."""
+    return [f"{phase}.epochs=1000000", f"{phase}.validation.every_steps={max(1, max_steps // VALIDATIONS)}", f"{phase}.validation.patience={VALIDATIONS + 1}"]
 
 
 def write_study(out: Path, record: dict[str, object], table: str) -> None:
@@ -45,11 +56,12 @@ def write_study(out: Path, record: dict[str, object], table: str) -> None:
 def _told(phase: str, config: str | None, settings: Sequence[str], output: Path) -> dict[str, object]:
     """What decides what a training comes to, but for the code itself."""
     resolved = load_settings(config, [*settings, f"output={output}"])
-    manifest, listing = Path(resolved.data.corpus) / "manifest.json", Path(resolved.model.base or "") / "files.json"
+    manifest, base = Path(resolved.data.corpus) / "manifest.json", Path(resolved.model.base)
+    listing = [base / "files.json"] if (base / "files.json").is_file() else sorted(path for path in base.glob("*") if path.suffix in (".safetensors", ".json"))
     return {
         "phase": phase, "settings": resolved.model_dump(mode="json", exclude={"output", "overwrite"}),
         "data_hash": json.loads(manifest.read_text(encoding="utf-8"))["data_hash"] if manifest.is_file() else None,
-        "base": hashlib.sha256(listing.read_bytes()).hexdigest() if listing.is_file() else None,
+        "base": {path.name: sha256(path) for path in listing},
     }
 
 

@@ -2,8 +2,8 @@
 
     python -m eval.wordings --model runs/ml-100k/model --out runs/ml-100k/wordings data.corpus=corpora/ml-100k
 
-A figure is the mean over all wordings of its kind: one wording alone differs from another by more than kinds do. Only wordings that show the same of a history as an unseen one of their language are asked: titles, say, are more than words,
-and leave room for fewer events. Languages are those of the model's training; a search's query is English in all of them.
+A figure is the mean over all wordings of its kind: one wording alone differs from another by more than kinds do. Only wordings (and the prompt without words) that show the same of a history as an unseen one of their language are asked:
+titles, say, are more than words, and leave room for fewer events. Languages are those of the model's training; a search's query is English in all of them.
 Saves all answers below DIR, writes DIR/wordings.json, and prints a table; a loss is in per cent, with its interval (95 %, bootstrap over users). Exit status: 0 done; 2 wrong usage, or nothing to be compared; 3 bad data; 4 bad model.
 """
 
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmrec.exits import USAGE, exit_code
+from llmrec.exits import USAGE, exit_code, reading_model
 from llmrec.templates import BARE, PromptTemplate
 
 
@@ -46,21 +46,22 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         corpus, recommender, trained = Corpus.load(folder), Recommender.from_pretrained(options.model), Path(options.model) / "train_config.yaml"
-        languages = load_settings(str(trained), []).data.languages if trained.is_file() else None
+        with reading_model():
+            languages = load_settings(str(trained), []).data.languages if trained.is_file() else None
     except (OSError, ValueError) as error:
         print(f"eval.wordings: {error}", file=sys.stderr)
         return exit_code(error)
     unknown = sorted(set(options.task or ()) - set(recommender.tasks))
     if unknown:
         parser.error(f"the model does not answer {unknown[0]!r}; expected some of: {', '.join(recommender.tasks)}")
-    timelines, rows = Timelines.of(corpus), []
+    timelines, rows, answered_by = Timelines.of(corpus), [], model_hash(Path(options.model))
     for task in options.task or [task for task in recommender.tasks if TASKS[task].family != "text"]:
         kinds: dict[tuple[str, bool], list[Path]] = {}
         bare: list[Path] = []
         for template in comparable(recommender.templates[task], languages):
             recommender.templates[task] = (template,)
             suite = Suite(tasks=(task,), part=options.part, limit=options.limit, language=template.language)
-            path = answers(suite, timelines, recommender, name=template.name, folder=options.out, model_hash=model_hash(Path(options.model)))
+            path = answers(suite, timelines, recommender, name=template.name, folder=options.out, model_hash=answered_by)
             if path is not None:
                 (bare if template.name == BARE else kinds.setdefault((template.language, template.unseen), [])).append(path)
         seen, unseen = ([path for (_, kind), paths in kinds.items() if kind == wanted for path in paths] for wanted in (False, True))
@@ -77,11 +78,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def comparable(templates: Sequence[PromptTemplate], languages: Sequence[str] | None) -> list[PromptTemplate]:
-    """The wordings in these languages (None: in any) that show the same fields as an unseen one of their language, and the one without words."""
-    shown = lambda template: frozenset(part.field for part in (*template.event_parts, *template.question_parts) if part.field)  # noqa: E731
+    """The wordings in these languages (None: in any) that show the same fields as an unseen one of their language."""
     asked = [template for template in templates if languages is None or template.language in languages]
-    fields = {(template.language, shown(template)) for template in asked if template.unseen}
-    return [template for template in asked if (template.language, shown(template)) in fields or template.name == BARE]
+    fields = {(template.language, template.fields) for template in asked if template.unseen}
+    return [template for template in asked if (template.language, template.fields) in fields]
 
 
 def losses_table(rows: Sequence[dict]) -> str:

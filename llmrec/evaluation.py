@@ -147,6 +147,7 @@ def compare(path: Path, baseline: Path, background: Background | None = None, *,
 
 def contrast(first: Sequence[Path], second: Sequence[Path], *, resamples: int = RESAMPLES) -> list[dict[str, object]]:
     """The headline figures of several saved files, averaged, beside those of several others with the same questions: `first`, `second`, and first minus second with the interval of a paired bootstrap over users.
+    A figure that these questions do not have (an auc where all said yes) is left out.
 
     Raises:
         ValueError: the files do not hold the same questions.
@@ -158,6 +159,8 @@ def contrast(first: Sequence[Path], second: Sequence[Path], *, resamples: int = 
     records = []
     for metric in HEADLINES[told.family]:
         ours, theirs = (averaged([each.statistics(told.filters[0], [metric])[metric] for each in group]) for group in groups)
+        if math.isnan(float(ours)) or math.isnan(float(theirs)):
+            continue
         difference = estimate_difference(ours, theirs, told.users, seed=told.seed, resamples=resamples)
         records.append({"task": told.task, "metric": metric, "filter": told.filters[0], "first": float(ours), "second": float(theirs), "difference": difference.mean, "low": difference.low, "high": difference.high, "n": len(told.frame)})
     return records

@@ -55,6 +55,11 @@ class PromptTemplate:
         return parse(self.question)
 
     @property
+    def fields(self) -> frozenset[str]:
+        """What it shows of a history and a question, beside its words."""
+        return frozenset(part.field for part in (*self.event_parts, *self.question_parts) if part.field)
+
+    @property
     def event_is_question(self) -> bool:
         """Whether an event is the question followed by its rating, so that a history is a row of answered questions."""
         return self.event_parts == (*self.question_parts, Part(None, "rating"))

@@ -93,6 +93,17 @@ def test_what_is_remembered_must_be_what_train_holds(model, corpus, all_train):
     assert kinds(replace(model, memory=replace(own, similarity=sp.csr_array(other))), corpus).keys() == {"memory_of_held_out"}
 
 
+def test_how_often_what_is_shown_is_chosen_follows_from_train(model, corpus):
+    events = pl.when(pl.col("position") < 2).then(pl.lit("cart")).otherwise(pl.col("event"))
+    log = replace(corpus.interactions, frame=corpus.interactions.frame.with_columns(event=events), positive=("rating",), auxiliary=("cart",))
+    carts = replace(corpus, interactions=log)
+    own = Memory.of(Timelines.of(carts), seed=int(model.card.get("seed", 0)))
+    found = lambda memory: kinds(replace(model, memory=memory), carts).get("memory_of_held_out")  # noqa: E731
+    assert (own.chosen != 1).any() and found(own) is None
+    assert found(replace(own, chosen=own.chosen * 2)).count > 10
+    assert found(replace(own, chosen=np.ones_like(own.chosen))) is None  # of before such things were known
+
+
 def test_what_may_be_said_of_an_item_must_be_what_train_says(model, corpus, all_train):
     assert kinds(replace(model, grounding=Grounding.of(corpus)), corpus) == {}
     found = kinds(replace(model, grounding=Grounding.of(all_train(corpus))), corpus)
@@ -207,7 +218,8 @@ def test_the_hash_of_a_model_is_of_what_it_answers_with(tmp_path):
         (tmp_path / name).write_text(text)
     before = model_hash(tmp_path)
     assert len(before) == 16
-    for name, changes in (("log.jsonl", False), ("base/model.safetensors", False), ("model.safetensors", True)):
+    for name, changes in (("log.jsonl", False), ("base/model.safetensors", False), ("report/predictions/next_item.m.parquet", False), ("model.safetensors", True)):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text("changed")
         assert (model_hash(tmp_path) != before) == changes, name
 

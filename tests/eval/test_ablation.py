@@ -5,6 +5,9 @@ import json
 import pytest
 
 from eval.ablation import load_variants, main, variants_table
+from eval.studies import against_first
+from llmrec.exam import Exam, save_predictions
+from llmrec.predictions import HeldOut, Prediction, Request
 
 
 def test_the_shipped_variants_are_settings():
@@ -46,6 +49,20 @@ def test_the_table_has_means_and_spreads():
     assert "| rated |  |  | 0.5000 | 1.00 |" in variants_table(record) and "| stopped |  |  | 0.5000 |  |" in variants_table(record)
     assert "| plain | 0.1500 ±0.0707 |  | 1.00 |" in table and "| more | 0.3000 ±0.0000 |  | 2.50 |" in table and "Part valid, all users, 2 seeds, intervals of 95 % over users; data abc." in table
     assert "| more | next_item | ndcg@10 | +0.1500 (-0.0100 to +0.2000) |" in table
+
+
+class First:
+    def predict(self, requests):
+        return [Prediction(request.id, request.task, item_ids=("t",), scores=(0.0,)) for request in requests]
+
+
+def test_differences_are_of_what_was_asked(tmp_path):
+    """Answers of other studies may lie in the same folder."""
+    for task, names in (("next_item", ("a-0", "b-0")), ("search", ("a-0", "b-0", "c-0")), ("ranking", ("a-0", "b-0"))):
+        for name in names:
+            save_predictions(First(), name, Exam(task, "items", (HeldOut(Request(id="q", task=task, user_id="u"), "t"),)), folder=tmp_path)
+    rows = against_first(tmp_path, {"a": ["a-0"], "b": ["b-0"], "c": ["c-0"]}, {"a": ["next_item", "search"], "b": ["next_item", "search"], "c": ["search"]}, resamples=10)
+    assert list(dict.fromkeys((row["variant"], row["task"]) for row in rows)) == [("b", "next_item"), ("b", "search"), ("c", "search")]
 
 
 @pytest.mark.slow

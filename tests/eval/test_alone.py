@@ -60,8 +60,12 @@ def test_each_task_is_trained_alone_and_jointly_and_a_stopped_comparison_goes_on
     assert len(before) > 3 and main(arguments) == 0 and kept() == before  # neither trained nor asked again
 
 
-def test_what_is_wrong_is_said_before_anything_is_trained(tmp_path, capsys):
+def test_what_is_wrong_is_said_before_anything_is_trained(toy_corpus, tmp_path, capsys):
     assert main(["--config", "nosuch", "--out", str(tmp_path)]) == 2
     assert "nosuch" in capsys.readouterr().err
     assert main(["--config", "amazon-beauty", "--phase", "pretrain", "--out", str(tmp_path), "data.corpus=c"]) == 2
     assert "pretrain.max_steps=N" in capsys.readouterr().err
+    (tmp_path / "corpus").mkdir()
+    toy_corpus.save(tmp_path / "corpus")
+    assert main(["--config", "tiny", "--phase", "pretrain", "--out", str(tmp_path / "study"), f"data.corpus={tmp_path / 'corpus'}", "pretrain.tasks={item_card: 1}"]) == 2
+    assert "trains no task" in capsys.readouterr().err

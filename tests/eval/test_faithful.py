@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from eval import faithful
-from eval.honesty import Asked, agreement, deletions
+from eval.honesty import Asked, agreement, deletions, two_wordings
 from llmrec.interactions import Event
 from llmrec.predictions import HeldOut, Prediction, Request
+from llmrec.templates import PromptTemplate
 from llmrec.timelines import Timelines
 
 HISTORY = tuple(Event(item_id) for item_id in ("i0", "i1", "i2", "i3", "i4"))
@@ -39,6 +40,11 @@ class Flat:
         return [Prediction(request.id, request.task, value=float(len(request.history))) for request in requests]
 
 
+def test_two_wordings_show_the_same():
+    wordings = [PromptTemplate("bare", "en", "", "{code}{rating}"), PromptTemplate("said", "en", "Said:", "{code}"), PromptTemplate("zh", "zh", "说", "{code}{rating}", unseen=True), PromptTemplate("new", "en", "New:", "{code}", unseen=True)]
+    assert [wording.name for wording in two_wordings(wordings)] == ["said", "new"] and two_wordings(wordings[:3]) is None
+
+
 def test_agreement_by_hand():
     found = agreement([0.8, -0.5, 0.0, 0.6, -0.7], [4.5, 2.0, 1.0, 2.5, 4.0], middle=3.0, users=list("abcde"))
     assert found["texts"] == 5 and found["with_sentiment"] == pytest.approx(0.8) and found["positive"] == pytest.approx(0.5) and found["agreement"] == pytest.approx(0.5)
@@ -56,7 +62,7 @@ def test_the_command_writes_both_figures(toy_parts, toy_corpus, toy_tokenizer, t
     assert faithful.main(["--model", str(model), "--task", "rating", "--cited", "1", "--users", "4", "--out", str(tmp_path / "out"), f"data.corpus={corpus}"]) == 0
     record = json.loads((tmp_path / "out" / "faithful.json").read_text())
     assert json.loads(capsys.readouterr().out) == record
-    assert record["measured_in"] == "an unseen wording" and record["faithfulness"]["answers"] + record["faithfulness"]["without_citation"] == 4 and record["faithfulness"]["ratio"] > 0 and record["sentiment"]["texts"] == 4
+    assert len(record["wordings"]) == 2 and record["faithfulness"]["answers"] + record["faithfulness"]["without_citation"] == 4 and record["faithfulness"]["ratio"] > 0 and record["sentiment"]["texts"] == 4
     with pytest.raises(SystemExit) as ended:
         faithful.main(["--model", str(model), "--task", "explanation", "--out", str(tmp_path / "out"), f"data.corpus={corpus}"])
     assert ended.value.code == 2 and "explains no answers of 'explanation'" in capsys.readouterr().err

@@ -28,7 +28,7 @@ def test_an_evaluation_killed_at_any_time_comes_to_the_same_figures(toy_parts, t
     save_recommender(tmp_path / "model", model=toy_parts.model, tokenizer=toy_tokenizer, index=toy_parts.index, composer=toy_parts.composer, templates=toy_parts.templates, content=None, card=card, kind="base")
 
     def begin(out):
-        settings = [f"data.corpus={tmp_path / 'corpus'}", "resamples=300", "baselines=random,most_popular,item_knn", "tasks=next_item,ranking,search"]
+        settings = [f"data.corpus={tmp_path / 'corpus'}", "resamples=3000", "baselines=random,most_popular,item_knn", "tasks=next_item,ranking,search"]
         surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
         with open(tmp_path / "talk", "w") as talk:
             return subprocess.Popen([sys.executable, "-m", "eval.run", "standard", "--model", str(tmp_path / "model"), "--out", str(tmp_path / out), *settings], stdout=talk, stderr=talk, env=surroundings)

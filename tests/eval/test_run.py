@@ -142,6 +142,7 @@ def test_answers_that_stand_there_are_taken_and_others_are_not(timelines, tmp_pa
     first, whole = again()
     assert whole == ["next_item", "rating"] and again() == (first, [])
     assert again(Suite(resamples=50, tasks=("next_item", "rating"), history=False))[1] == whole  # other questions of the same ids
+    assert again(Suite(resamples=50, tasks=("next_item", "rating"), seed=5))[1] == whole  # other draws of users
     assert again()[1] == whole and again(model_hash="two")[1] == whole and again(model_hash="")[1] == whole
     again()
     (tmp_path / "predictions" / "rating.ours.parquet").write_bytes(b"PAR1")
@@ -377,6 +378,15 @@ def test_a_full_disk_and_no_memory_have_their_exit_code(error, code, toy_parts, 
     monkeypatch.setattr(asking, "evaluate_suite", fails)
     assert main(["standard", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out"), f"data.corpus={tmp_path / 'corpus'}"]) == code
     assert str(error) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["recommender.json", "train_config.yaml"])
+def test_a_damaged_model_is_a_bad_model(name, tmp_path, capsys):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "train_config.yaml").write_text("seed: 0\ndata: {corpus: c}\noutput: o")
+    (tmp_path / "model" / name).write_text("{")
+    assert main(["standard", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out"), "data.corpus=c"]) == 4
+    assert name in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [[], ["standard", "--config", "standard"]])

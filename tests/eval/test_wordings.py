@@ -38,6 +38,17 @@ def test_a_contrast_by_hand(tmp_path):
         contrast([one], [saved(tmp_path, "fewer", [0])])
 
 
+def test_a_figure_that_the_questions_do_not_have_is_left_out(tmp_path):
+    class Sure:
+        def predict(self, requests):
+            return [Prediction(request.id, "click", probability=0.9) for request in requests]
+
+    exam = Exam("click", "binary", tuple(HeldOut(Request(id=str(n), task="click", item_id="i", user_id=f"u{n}"), 1.0) for n in range(3)))
+    paths = [[save_predictions(Sure(), name, exam, folder=tmp_path)] for name in "ab"]
+    rows = contrast(*paths, resamples=10)
+    assert "auc" not in {row["metric"] for row in rows} and all(row["difference"] == 0 for row in rows)
+
+
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
 def test_the_command_asks_every_wording_and_tells_losses(toy_parts, toy_corpus, toy_tokenizer, tmp_path, capsys):
     from llmrec.recommender import save_recommender
@@ -53,6 +64,8 @@ def test_the_command_asks_every_wording_and_tells_losses(toy_parts, toy_corpus, 
     }
     asked = {path.name for path in (out / "predictions").iterdir()}
     assert {"next_item.bare.parquet", "next_item.plain.parquet", "next_item.spirit.parquet", "next_item.zh-plain.parquet"} <= asked and not {"next_item.titled.parquet", "next_item.zh-rated.parquet"} & asked  # those show more
+    clicks = wordings.comparable(toy_parts.templates["click"], None)
+    assert clicks and all(template.fields == {"code"} for template in clicks)  # without words ratings are shown, too
     assert {template.language for template in wordings.comparable(toy_parts.templates["next_item"], ["en"])} == {"en"}
     assert "| rating | rmse | unseen against seen |" in capsys.readouterr().out
     with pytest.raises(SystemExit) as ended:
