@@ -98,7 +98,7 @@ def results(suite: str, reports: Sequence[Mapping], goals: Mapping[str, Mapping[
         found.append(Result(
             suite, ", ".join(dict.fromkeys(report["corpus"] for report in reports)), task, metric, folds[0].own[0]["filter"], mean, statistics.mean(spreads) if spreads else None, **ends,
             seeds=min(len(fold.own) for fold in folds), n=sum(fold.own[0]["n"] for fold in folds), baseline=best[0], baseline_figure=best[1], ahead=_ahead(folds, best[0]), goal=goal, holds=None if goal is None else reaches(mean, goal),
-            command="; ".join(report["command"] for report in reports), data_hash=" ".join(report["data_hash"] for report in reports), audit_hash=" ".join(report["audit_hash"] for report in reports),
+            command="; ".join(report["command"] for report in reports), data_hash=" ".join(dict.fromkeys(report["data_hash"] for report in reports)), audit_hash=" ".join(dict.fromkeys(report["audit_hash"] for report in reports)),
         ))
     return found
 
