@@ -1,4 +1,4 @@
-"""Which events of a history speak for an answer: each is left out once, and the answer is asked again.
+"""Which events of a history make an answer what it is: each is left out once, and the answer is asked again.
 
 Separate from answering: it asks a model as any caller does, so that what is cited is what moved the answer, not what a model says moved it.
 """
@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
+
+import numpy as np
 
 from llmrec.exam import Predictor
 from llmrec.interactions import Event
@@ -29,6 +31,8 @@ class Citation(NamedTuple):
 def cite(model: Predictor, request: Request, item_id: str | None = None, *, k: int = 3) -> list[Citation]:
     """The k events of the history's newest that speak most for the answer, strongest first; fewer where fewer do.
 
+    A rating or a yes may lie above or below what somebody without a history would get: what moves it that way speaks for it (a low rating's effects are negative). For an item of a list speaks what makes it likelier.
+
     item_id: which item of a list is meant, for tasks that answer with items (default: the first one answered).
 
     Raises:
@@ -38,9 +42,10 @@ def cite(model: Predictor, request: Request, item_id: str | None = None, *, k: i
     events = list(request.history)
     places = range(max(0, len(events) - NEWEST), len(events))
     without = [replace(request, history=tuple(events[:place] + events[place + 1 :])) for place in places]
-    whole, *rest = strengths(model, [request, *without])
+    whole, nothing, *rest = strengths(model, [request, replace(request, history=()), *without])
     found = [Citation(events[place], whole - strength) for place, strength in zip(places, rest)]
-    return sorted((citation for citation in found if citation.effect > 0), key=lambda citation: -citation.effect)[:k]
+    way = 1.0 if find_task(request.task).family == "items" else float(np.sign(whole - nothing))
+    return sorted((citation for citation in found if way * citation.effect > 0), key=lambda citation: -way * citation.effect)[:k]
 
 
 def about(model: Predictor, request: Request, item_id: str | None = None) -> Request:

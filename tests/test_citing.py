@@ -21,6 +21,14 @@ def test_what_is_cited_is_what_speaks_most_for_the_answer(task, adding):
     assert cite(adding, replace(request, history=()), k=2) == []
 
 
+@pytest.mark.parametrize(("task", "cited"), [("rating", ["i1"]), ("click", ["i1"]), ("next_item", ["i4"])])
+def test_an_answer_below_that_of_no_history_is_made_by_what_lowers_it(task, cited, adding):
+    request = Request(task=task, history=tuple(Event(item_id) for item_id in ("i1", "i3", "i4")), item_id=None if task == "next_item" else "i9")
+    found = cite(adding, request)
+    assert [citation.event.item_id for citation in found] == cited and found[0].effect == pytest.approx({"i1": -2, "i4": 0.5}[cited[0]])
+    assert cite(adding, replace(request, history=(Event("i3"),))) == []
+
+
 def test_a_list_is_asked_about_one_item_of_it(adding):
     request = Request(task="next_item", history=HISTORY, k=10)
     assert about(adding, request).candidates == ("best",) and about(adding, request, "i7").candidates == ("i7",)
