@@ -8,6 +8,7 @@ LOCKED ?= no
 export OMP_WAIT_POLICY := passive
 export TOKENIZERS_PARALLELISM := false
 DEMO := runs/demo
+WORKERS := -n 2 --dist loadfile
 RELIABILITY := $(addprefix tests/,test_mutants.py test_fuzzed_files.py test_results.py test_generate_faults.py test_power_loss.py test_bad_input.py test_evil_files.py test_accounting.py test_privacy.py test_platform.py test_packaging.py test_steady.py \
 	test_valid_items.py test_vocabulary.py readers/test_json_lines.py metrics/test_ten_thousand.py eval/test_killed_run.py test_chance.py audit train/test_checkpoint.py train/test_survival.py train/test_peers.py)
 
@@ -47,11 +48,11 @@ demo: $(VENV)/installed
 	@echo "The report: $(DEMO)/report.html"
 
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -q
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q $(WORKERS)
 
 test-nightly: $(VENV)/installed
 	rm -f docs/reliability.json
-	OMP_NUM_THREADS=1 LLMREC_FUZZ_ROUNDS=1000 LLMREC_TABLES=1000 LLMREC_KILLS=300 LLMREC_ROUNDS=17 LLMREC_POSITIONS=340000 $(RUN) -m pytest -q --timeout 5400 -m "nightly or not nightly" -p tests.reliability --reliability docs $(RELIABILITY)
+	OMP_NUM_THREADS=1 LLMREC_FUZZ_ROUNDS=1000 LLMREC_TABLES=1000 LLMREC_KILLS=300 LLMREC_ROUNDS=17 LLMREC_POSITIONS=340000 $(RUN) -m pytest -q $(WORKERS) --durations 20 --timeout 5400 -m "nightly or not nightly" -p tests.reliability --reliability docs $(RELIABILITY)
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info

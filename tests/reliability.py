@@ -45,7 +45,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if config.getoption("--reliability"):
+    if config.getoption("--reliability") and not hasattr(config, "workerinput"):  # workers tell the process that began them
         config.pluginmanager.register(Record(Path(config.getoption("--reliability"))), "reliability-record")
 
 

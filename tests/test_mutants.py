@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -66,17 +65,9 @@ def test_every_test_has_a_mutant():
     assert not missing, f"no broken copy shows that these can fail: {', '.join(missing)}"
 
 
-@pytest.fixture(scope="module")
-def tested(request, tmp_path_factory):
-    """name -> what its tests said, for the mutants of this session; two at a time, for most of each is the time to load."""
-    mutants = [item.callspec.params["mutant"] for item in request.session.items if getattr(item, "originalname", "") == "test_a_mutant_is_caught"]
-    pool = ThreadPoolExecutor(2)
-    yield {mutant["name"]: pool.submit(run_on_copy, mutant, tmp_path_factory.mktemp("copy")) for mutant in mutants}
-    pool.shutdown(cancel_futures=True)
-
-
 def run_on_copy(mutant, folder: Path) -> subprocess.CompletedProcess:
     """Its tests, on a copy of all with its change in it."""
+    folder.mkdir()
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -85,7 +76,7 @@ def run_on_copy(mutant, folder: Path) -> subprocess.CompletedProcess:
     path = folder / mutant["file"]
     path.write_text(path.read_text(encoding="utf-8").replace(mutant["find"], mutant["replace"]), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-rfEp", "--tb=line", "-p", "no:cacheprovider", *shlex.split(mutant["test"])]
-    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("LLMREC_")}  # once is enough to notice
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("LLMREC_", "PYTEST_"))}  # once is enough to notice
     try:
         return subprocess.run(command, cwd=folder, env={**surroundings, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder)}, capture_output=True, text=True, timeout=600, check=False)
     finally:
@@ -94,8 +85,8 @@ def run_on_copy(mutant, folder: Path) -> subprocess.CompletedProcess:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant["name"].replace(" ", "-"))
-def test_a_mutant_is_caught(mutant, tested):
-    done = tested[mutant["name"]].result()
+def test_a_mutant_is_caught(mutant, tmp_path):
+    done = run_on_copy(mutant, tmp_path / "copy")
     ended = [(line.split(" ", 1)[0], unit(line.split(" - ")[0])) for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR ", "PASSED "))]
     failed, passed = ({name for how, name in ended if (how == "PASSED") == good} for good in (False, True))
     assert done.returncode == 1 and failed and not passed - failed, f"not noticed (exit {done.returncode}) by {', '.join(sorted(passed - failed))}: {done.stdout[-800:]}{done.stderr[-400:]}"
