@@ -108,9 +108,9 @@ class Recommender:
         """
         with reading_model():
             model, composer, templates, behind, about = load_parts(Path(folder), backing=backing)
-        model.eval().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        model.set_spaces(composer.spaces)
-        return cls(model, composer, templates, backing=behind, card=about, wording=wording, batch_tokens=batch_tokens)
+            model.eval().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            model.set_spaces(composer.spaces)
+            return cls(model, composer, templates, backing=behind, card=about, wording=wording, batch_tokens=batch_tokens)
 
     # --- verbs -----------------------------------------------------------------------------------------------------------------
 
