@@ -108,8 +108,8 @@ class PhaseSettings(Section):
     """Each task's share of the loss; tasks the data lacks are left out with a sentence."""
     tokens: Shares = {}
     """A task's share of the tokens where it is another than of the loss: few answers, passed over often, are learned by heart."""
-    balance: Literal["static", "temperature", "dwa", "uncertainty", "pcgrad", "resting"] = "static"
-    """How tasks are weighed against each other: static, by the shares above; temperature, these times the size of each task's data to the power of 1 / balance_temperature; dwa, a task whose loss falls slower counts more (dynamic weight average); uncertainty, learned factors; pcgrad, without what two gradients take from each other (a backward pass and three gradients in memory for each task); resting, a task whose own figure of validation.metric is not better than before counts half as much with every such validation, until it is."""
+    balance: Literal["static", "temperature", "dwa", "uncertainty", "pcgrad"] = "static"
+    """How tasks are weighed against each other: static, by the shares above; temperature, these times the size of each task's data to the power of 1 / balance_temperature; dwa, a task whose loss falls slower counts more (dynamic weight average); uncertainty, learned factors; pcgrad, without what two gradients take from each other (a backward pass and three gradients in memory for each task)."""
     balance_temperature: float = Field(2.0, gt=0)
     """Of temperature and dwa: larger is closer to static."""
     epochs: float = Field(10.0, gt=0)

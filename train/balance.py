@@ -7,25 +7,20 @@ Separate from the mixture, which decides how much of each task a step holds, and
     dwa           a task whose loss falls slower than the others' counts more
     uncertainty   a learned factor for each task
     pcgrad        what two tasks' gradients take from each other is left out
-    resting       a task that validation no longer finds better counts less and less: others go on, and it is not learned by heart
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from llmrec.config import PhaseSettings
-from llmrec.metrics.criterion import lower_is_better
 from llmrec.mixture import Batch
 from llmrec.objective import Objective
 
-
-LEAST = 1 / 16
-"""What a task counts at least: one that counts nothing is forgotten."""
 
 _NONE = 1e-6
 """A mean loss below this is that of no answers."""
@@ -52,26 +47,10 @@ class Weighing(nn.Module):
         return sums, self.log_variances.neg().exp() * sums + self.log_variances / 2 * batch.answers
 
 
-def factors(phase: PhaseSettings, names: Sequence[str], shares: Tensor, *, windows: Sequence[Sequence[float]], figures: Sequence[Mapping[str, float]]) -> Tensor:
-    """(tasks,): what the tasks' shares are multiplied with until the next line of the log, or validation. windows: the mean losses of the last two lines, older first.   figures: TASK/METRIC -> figure of every validation."""
-    if phase.balance == "resting":
-        found = shares.new_tensor(rested(names, figures))
-        return found / (found * shares).sum() * shares.sum()
+def factors(phase: PhaseSettings, windows: Sequence[Sequence[float]], shares: Tensor) -> Tensor:
+    """(tasks,): what the tasks' shares are multiplied with until the next line of the log. windows: the mean losses of the last two lines, older first."""
     found = dynamic_weights(windows, phase.balance_temperature) if phase.balance == "dwa" else None
     return torch.ones_like(shares) if found is None else shares.new_tensor(found)
-
-
-def rested(names: Sequence[str], figures: Sequence[Mapping[str, float]]) -> np.ndarray:
-    """(tasks,): 1 for a task whose latest figure is its best, or that has none; half of it for each validation since its best one, down to LEAST. Of several figures of a task the one that was best last counts."""
-    found = np.ones(len(names))
-    for place, name in enumerate(names):
-        since = [_since_best([each[metric] for each in figures], metric) for metric in (figures[-1] if figures else ()) if metric.partition("/")[0] == name]
-        found[place] = max(LEAST, 0.5 ** min(since, default=0))
-    return found
-
-
-def _since_best(values: Sequence[float], metric: str) -> int:
-    return len(values) - 1 - int(np.argmin(values) if lower_is_better([metric]) else np.argmax(values))
 
 
 def dynamic_weights(windows: Sequence[Sequence[float]], temperature: float) -> np.ndarray | None:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class Progress:
     """Where a run stands: `step` steps are done, the last `skipped` of them without a finite loss.
 
-    best: what the validation's criterion gave at `best_step`, out of `best_figures`; history: (step, criterion) of every validation, figures: what it was made of; window: the losses of the steps since the last line of the log.
+    best: what the validation's criterion gave at `best_step`, out of `best_figures`; history: (step, criterion) of every validation; window: the losses of the steps since the last line of the log.
     windows: the mean losses of the last two lines, older first.
     """
 
@@ -40,7 +40,6 @@ class Progress:
     window: list[list[float]] = field(default_factory=list)
     windows: list[list[float]] = field(default_factory=list)
     history: list[tuple[int, float]] = field(default_factory=list)
-    figures: list[dict[str, float]] = field(default_factory=list)
 
 
 class Checkpoints:

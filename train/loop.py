@@ -102,10 +102,7 @@ def train(
     )
     journal = Journal(scratch, progress.step, max((step for step, _ in progress.history), default=0)) if accelerator.is_main_process else None
     shares = mixture.shares.to(accelerator.device)
-    balanced = lambda: shares * factors(phase, mixture.names, shares, windows=progress.windows, figures=progress.figures)  # noqa: E731
-    weights, surgery = balanced(), phase.balance == "pcgrad"
-    if validation is None and phase.balance == "resting":
-        log.warning("balance=resting follows validation, and there is no validation: the shares stay as they are")
+    weights, surgery = shares * factors(phase, progress.windows, shares), phase.balance == "pcgrad"
     parts = phase.accumulation
     bar = tqdm(total=total, initial=progress.step, desc="train", unit="step", disable=not accelerator.is_main_process, mininterval=1, file=sys.stderr)
     batches = _ahead(lambda part: mixture.batch(part, rank=accelerator.process_index, world=accelerator.num_processes), range(progress.step * parts, total * parts))
@@ -121,7 +118,6 @@ def train(
             else:
                 if _record(found, progress, journal):
                     best = {name: values.clone() for name, values in _on_disk(averages or trained).items()}
-                weights = balanced()
                 bar.set_postfix(valid=f"{progress.history[-1][1]:.4f}", best=f"{progress.best:.4f}")
                 started, last_logged = time.monotonic(), progress.step
         # A run stopped where its patience ended has nothing left to do.
@@ -180,7 +176,7 @@ def train(
             means = torch.stack(window).mean(0)
             window.clear()
             progress.windows = [*progress.windows, means.tolist()][-2:]
-            weights = balanced()
+            weights = shares * factors(phase, progress.windows, shares)
             loss = float((means * shares).sum())
             bar.set_postfix(loss=f"{loss:.3f}")
             if journal is not None:
@@ -226,7 +222,6 @@ def _record(found: dict[str, float], progress: Progress, journal: Journal | None
     """Writes figures down, and says whether they are the best so far."""
     figure = criterion(found)
     progress.history.append((progress.step, figure))
-    progress.figures.append(found)
     if journal is not None:
         together = {"valid": figure} if len(found) > 1 else {}
         journal.write(step=progress.step, **{f"valid_{name}": value for name, value in found.items()}, **together)

@@ -18,7 +18,7 @@ def test_the_shipped_variants_are_settings():
             for changes in load_variants(name, phase).values():
                 load_settings("ml-100k", ["data.corpus=c", "output=o", *changes])
     assert load_variants("balances", "finetune")["dwa"] == ['finetune.balance="dwa"']
-    assert list(load_variants("balances", "pretrain")) == ["static", "temperature", "dwa", "uncertainty", "pcgrad", "resting"]
+    assert list(load_variants("balances", "pretrain")) == ["static", "temperature", "dwa", "uncertainty", "pcgrad"]
     assert load_variants("signals", "pretrain")["with company rows"][:2] == ["content.rows=true", "content.collaborative=64"]
 
 

@@ -7,7 +7,7 @@ import torch
 from llmrec.config import PhaseSettings
 from llmrec.mixture import Mixture
 from llmrec.tasks import TASKS
-from train.balance import Weighing, dynamic_weights, factors, put_gradient, rested, task_gradients, without_conflicts
+from train.balance import Weighing, dynamic_weights, factors, put_gradient, task_gradients, without_conflicts
 
 
 def test_a_task_whose_loss_falls_slower_counts_more():
@@ -24,21 +24,9 @@ def test_a_task_whose_loss_falls_slower_counts_more():
 def test_only_dwa_follows_the_log():
     windows = [[4.0, 2.0], [2.0, 2.0]]
     shares = torch.tensor([0.5, 0.5])
-    told = {"windows": windows, "figures": [{"click/auc": 0.7}, {"click/auc": 0.6}]}
     for method in ("static", "temperature", "uncertainty", "pcgrad"):
-        assert factors(PhaseSettings(balance=method), ["rating", "click"], shares, **told).tolist() == [1.0, 1.0]
-    assert factors(PhaseSettings(balance="dwa"), ["rating", "click"], shares, **told)[1] > 1
-    assert factors(PhaseSettings(balance="resting"), ["rating", "click"], shares, **told).tolist() == pytest.approx([4 / 3, 2 / 3])  # as much as before together
-
-
-def test_a_task_rests_while_validation_finds_it_no_better():
-    names = ["next_item", "rating", "item_card"]
-    figures = [{"next_item/ndcg@10": value, "rating/rmse": error} for value, error in ((0.1, 1.2), (0.3, 1.1), (0.2, 1.1), (0.2, 1.3))]
-    assert [rested(names, figures[:count]).tolist() for count in range(5)] == [[1, 1, 1], [1, 1, 1], [1, 1, 1], [0.5, 0.5, 1], [0.25, 0.25, 1]]
-    assert rested(names, [*figures, {"next_item/ndcg@10": 0.4, "rating/rmse": 2.0}]).tolist() == [1, 0.125, 1]
-    assert rested(names, [*figures, *figures[2:] * 4]).tolist() == [1 / 16, 1 / 16, 1]
-    both = [{"click/auc": 0.7, "click/logloss": 0.5}, {"click/auc": 0.6, "click/logloss": 0.4}]
-    assert rested(["click"], both).tolist() == [1]  # one of its figures is better
+        assert factors(PhaseSettings(balance=method), windows, shares).tolist() == [1.0, 1.0]
+    assert factors(PhaseSettings(balance="dwa"), windows, shares)[1] > 1
 
 
 def test_gradients_lose_what_points_against_another():

@@ -166,24 +166,6 @@ def test_every_balance_learns_and_goes_on_to_the_bit(toy, monkeypatch, method):
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
-def test_a_task_rests_behind_a_validation_and_after_a_stop(toy, caplog):
-    figures = [(0.5,), (0.4,), (0.3,), (0.2,)]
-    static, resting = (toy.validated(3).model_copy(update={"balance": balance}) for balance in ("static", "resting"))
-    weights = {name: Scripted(figures) for name in ("static", "resting")}
-    for name, phase in (("static", static), ("resting", resting)):
-        toy.train(name, phase, validation=weights[name])
-    differ = [not same(*found) for found in zip(weights["static"].weights, weights["resting"].weights)]
-    assert differ == [False, False, True, True]  # from the first validation that is no better
-    with pytest.raises(SystemExit):
-        toy.train("stopped", resting, validation=Scripted(figures), stop=StopAfter(8))
-    again = Scripted(figures[2:])
-    toy.train("stopped", resting, validation=again)
-    assert all(same(*found) for found in zip(weights["resting"].weights[2:], again.weights))
-    toy.train("none", PHASE.model_copy(update={"balance": "resting"}))
-    assert "there is no validation" in caplog.text
-
-
-@pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
 def test_another_seed_is_another_run(toy):
     assert not same(toy.train("a")[1], toy.train("b", settings=SETTINGS.model_copy(update={"seed": 4}))[1])
     assert same(toy.train("c")[1], toy.train("d")[1])
