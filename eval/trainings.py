@@ -43,7 +43,7 @@ def train_once(phase: str, config: str | None, settings: Sequence[str], output: 
 
 def as_long(phase: str, max_steps: int) -> list[str]:
     """The overrides that let a training have all its steps however small its data, validated evenly on the way: its best step is chosen among as many as any other's."""
-    return [f"{phase}.epochs=1000000", f"{phase}.validation.every_steps={max(1, max_steps // VALIDATIONS)}", f"{phase}.validation.patience={VALIDATIONS + 1}"]
+    return [f"{phase}.epochs=1000000", f"{phase}.validation.every_steps={math.ceil(max_steps / VALIDATIONS)}", f"{phase}.validation.patience={VALIDATIONS + 1}"]
 
 
 def write_study(out: Path, record: dict[str, object], table: str) -> None:

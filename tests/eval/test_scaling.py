@@ -71,6 +71,12 @@ def test_a_broken_off_training_leaves_no_record_of_another(trainings, tmp_path, 
     assert not (tmp_path / "one.json").exists()
 
 
+@pytest.mark.parametrize("steps", [1, 4, 15, 29, 44, 1500])
+def test_no_patience_ends_a_training_that_is_compared(steps):
+    told = dict(setting.split("=") for setting in once.as_long("pretrain", steps))
+    assert steps / int(told["pretrain.validation.every_steps"]) < int(told["pretrain.validation.patience"])
+
+
 def test_another_base_is_another_training(tmp_path):
     (tmp_path / "base").mkdir()
     told = []
