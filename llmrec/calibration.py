@@ -107,13 +107,13 @@ def fit_blend(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarra
         return next(weights for weights, error in zip(found, squared) if error <= min(squared) * (1 + SLACK) ** 2).tolist()
     order = _order_within(inputs[:, :-1], truth, np.asarray(users)) if users is not None else None
     if order is None:
-        return _logistic(inputs[:, :-1], truth).tolist()
-    factor, constant = _logistic(inputs[:, :-1] @ order[:, None], truth)
-    return [*(factor * order).tolist(), float(constant)] if factor > 0 else _logistic(inputs[:, :-1], truth).tolist()
+        return logistic(inputs[:, :-1], truth).tolist()
+    factor, constant = logistic(inputs[:, :-1] @ order[:, None], truth)
+    return [*(factor * order).tolist(), float(constant)] if factor > 0 else logistic(inputs[:, :-1], truth).tolist()
 
 
-def _logistic(inputs: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(columns + 1,) the weights of (questions, columns) inputs, and a constant, under which the answers, 0 or 1, are most probable."""
+def logistic(inputs: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(columns + 1,) the weights of (questions, columns) inputs, and a constant, under which the answers, 0 or 1, are most probable: logistic regression, with a ridge on standardised columns."""
     center, spread = inputs.mean(axis=0), inputs.std(axis=0) + _TINY
     scaled = np.column_stack([(inputs - center) / spread, np.ones(len(inputs))]) * (2.0 * truth - 1)[:, None]
     found = _least_log_loss(scaled, np.full(len(inputs), 1 / len(inputs)), np.r_[np.ones(inputs.shape[1]), 0])

@@ -42,12 +42,12 @@ class Expectations:
     rows: Mapping[str, int]
 
     @classmethod
-    def of(cls, timelines: Timelines, *, seed: int = 0) -> Expectations:
-        """Raises ValueError for a corpus without ratings in train."""
+    def of(cls, timelines: Timelines, *, seed: int = 0) -> Expectations | None:
+        """None for a corpus without ratings in train, on a scale of at least two values."""
         corpus = timelines.corpus
         train, valid = (Ratings.of(timelines, part) for part in (TRAIN, VALID))
         if not len(train) or len(corpus.rating_scale) < 2:
-            raise ValueError(f"expectations=true needs ratings in train and a scale of at least two values; corpus {corpus.name!r} has none: set expectations=false")
+            return None
         scale = (float(min(corpus.rating_scale)), float(max(corpus.rating_scale)))
         neighbours, *factorizations = (model().fit_ratings(train, valid, scale, seed=seed) for model in (RatingKNN, *FACTORIZATIONS))
         neighbours.similarity = neighbours.similarity.astype(np.float32)  # as it is stored

@@ -19,6 +19,8 @@ import polars as pl
 TRAIN, VALID, TEST = "train", "valid", "test"
 PARTS = (TRAIN, VALID, TEST)
 IMPRESSION = "impression"
+LEADING = {"purchase": ("click", "cart")}
+"""Events behind which a log answers whether another one follows."""
 FORMAT = 1
 
 REQUIRED = {"user_id": pl.String, "item_id": pl.String, "position": pl.Int64, "event": pl.String, "part": pl.String}

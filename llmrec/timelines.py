@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import polars as pl
 
-from llmrec.interactions import IMPRESSION, PARTS, Corpus, Event, fold_of
+from llmrec.interactions import IMPRESSION, LEADING, PARTS, Corpus, Event, fold_of
 
 REMEMBERED = 1 << 18
 """Events kept as objects: about 100 MB."""
@@ -158,8 +158,8 @@ def binary_questions(timelines: Timelines, kind: str) -> pl.DataFrame:
         asked = _answered(frame, asked=[IMPRESSION], by=None)
     elif kind == "click" and corpus.like_threshold is not None and log.has("rating"):
         asked = frame.filter(pl.col("rating").is_not_null()).with_columns(label=(pl.col("rating") >= corpus.like_threshold).cast(pl.Int64))
-    elif kind == "purchase" and frame["event"].is_in(["purchase"]).any() and frame["event"].is_in(["click", "cart"]).any():
-        asked = _answered(frame, asked=["click", "cart"], by=["purchase"])
+    elif kind == "purchase" and frame["event"].is_in(["purchase"]).any() and frame["event"].is_in(LEADING[kind]).any():
+        asked = _answered(frame, asked=[*LEADING[kind]], by=["purchase"])
     else:
         asked = frame.head(0).with_columns(label=pl.lit(0, dtype=pl.Int64))
     asked = asked.select("user_id", "item_id", "position", "label", "part", "row")

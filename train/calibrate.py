@@ -31,12 +31,14 @@ log = logging.getLogger(__name__)
 
 USERS_FOR_DRAFTS = 500
 """Users on whose valid questions a text is compared with the consensus of drafts."""
+USERS_FOR_BLENDS = 2_000
+"""Users at least on whose valid questions a temperature or a blend is fitted: a dozen weights follow chance on the questions of 200, who are enough to choose a step."""
 USERS_FOR_SHARES = 10_000
 """Users on whose valid questions a share of the memory or a weight of words is fitted, each asked once: neighbouring shares differ by some ten-thousandths of ndcg, which 2,000 users do not tell from chance."""
 
 
 def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False, consensus: bool = False) -> dict[str, dict[str, object]]:
-    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users (item tasks: USERS_FOR_SHARES): for each rating and yes/no task the `blends` with its expectations; for ratings, and where there is no blend, the `temperatures`; for each item task the `shares` of the memory in it and, where events are only shown, the share of what is `shown`, and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, for each text task that a `consensus` of drafts serves the share of precedents in it, and where words of the question serve it the factor of `quoting` them.
+    """What a model's card holds of its calibration, fitted on the valid questions of at most `limit` users (rating and yes/no tasks: USERS_FOR_BLENDS where that is more; item tasks: USERS_FOR_SHARES): for each rating and yes/no task the `blends` with its expectations; for ratings, and where there is no blend, the `temperatures`; for each item task the `shares` of the memory in it and, where events are only shown, the share of what is `shown`, and, where it has a query and `lexical` says so, the weight of the items' own words; and, where `consensus` says so, for each text task that a `consensus` of drafts serves the share of precedents in it, and where words of the question serve it the factor of `quoting` them.
 
     The temperature of ratings leaves their mean, by which they were trained and the step was chosen, as it is.
     """
@@ -63,7 +65,7 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
             found["consensus"].update(fitted.consensus)
             found["quoting"].update(fitted.quoting)
             continue
-        exam = valid_exam(TASKS[name], timelines, seed, limit=limit)
+        exam = valid_exam(TASKS[name], timelines, seed, limit=max(limit, USERS_FOR_BLENDS))
         if exam is None:
             continue
         predictions = [prediction for start in range(0, len(exam.requests), ASKED_AT_ONCE) for prediction in recommender.predict(exam.requests[start : start + ASKED_AT_ONCE])]
@@ -77,12 +79,13 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
             values = recommender.composer.spaces[RATING].values
             probabilities = np.array([list(prediction.distribution.values()) for prediction, _ in answered])
         truth = np.abs(np.array([float(example.target) for _, example in answered])[:, None] - values).argmin(axis=1)
-        blend = fit_blend(probabilities, values, recommender.combiner.expected([example.request for _, example in answered]), truth, [whose(example) for _, example in answered]) if backing.expectations is not None else None
+        expected = recommender.combiner.expected(name, [example.request for _, example in answered]) if backing.expects(name) else None
+        blend = fit_blend(probabilities, values, expected, truth, [whose(example) for _, example in answered]) if expected is not None else None
         if blend is not None:
             found["blends"][name] = blend
             log.info("%s: weights %s of its own answer, the expectations and 1, fitted on %d valid answers", name, " ".join(f"{weight:.3f}" for weight in blend), len(truth))
         if family == "rating":
-            means = probabilities @ values if blend is None else blended(probabilities, values, recommender.combiner.expected([example.request for _, example in answered]), blend) @ values
+            means = probabilities @ values if blend is None else blended(probabilities, values, expected, blend) @ values
             found["temperatures"][name] = fit_spread(probabilities, values, means, truth)
         elif blend is None:
             found["temperatures"][name] = fit_temperature(probabilities, truth)

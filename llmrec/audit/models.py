@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 import yaml
 
+from llmrec.affinities import Affinities
 from llmrec.assets import folder_of
 from llmrec.audit.finding import ERROR, Audit, Finding
 from llmrec.audit.log import MIN_REVIEW_CHARACTERS, MIN_TITLE_CHARACTERS
@@ -27,7 +28,7 @@ from llmrec.expectations import Expectations
 from llmrec.grounding import Grounding
 from llmrec.indexing.index import ItemIndex
 from llmrec.indexing.semantic import LEVELS
-from llmrec.interactions import PARTS, TRAIN, VALID, Corpus, sha256
+from llmrec.interactions import PARTS, TRAIN, VALID, Catalog, Corpus, sha256
 from llmrec.memory import Memory
 from llmrec.precedents import Precedents
 from llmrec.predictions import HeldOut
@@ -45,7 +46,7 @@ PROMPT_TEXTS = ("preamble", "event", "question")
 class ModelFolder:
     """What a model folder says of how it was made.
 
-    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations: its content vectors and what it weighs its answers against, None where it has none.   grounding, memory: the features its texts may name, and the neighbours it remembers, or None.   precedents: of each text task that has some.
+    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations, affinities: its content vectors and what it weighs its answers against, None where it has none.   grounding, memory: the features its texts may name, and the neighbours it remembers, or None.   precedents: of each text task that has some.
     pieces: the tokenizer's plain pieces, "▁" for a space.   prompts: the words of its prompt files.
     """
 
@@ -56,6 +57,7 @@ class ModelFolder:
     pieces: Sequence[str] = ()
     prompts: Sequence[str] = ()
     expectations: Expectations | None = None
+    affinities: Affinities | None = None
     grounding: Grounding | None = None
     memory: Memory | None = None
     precedents: Mapping[str, Precedents] = field(default_factory=dict)
@@ -66,17 +68,18 @@ class ModelFolder:
         folder = Path(folder)
         tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
         prompts = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((folder / "prompts").glob("*.yaml"))]
-        item_ids = pl.read_parquet(folder / "catalog.parquet", columns=["item_id"])["item_id"].to_list()
+        catalog = Catalog.load(folder / "catalog.parquet")
         return cls(
             card=json.loads((folder / "recommender.json").read_text(encoding="utf-8")),
-            item_ids=item_ids,
+            item_ids=catalog.item_ids,
             index=ItemIndex.load(folder),
             content=Content.load(folder / "content") if (folder / "content").is_dir() else None,
             pieces=tuple(_pieces(tokenizer)),
             prompts=tuple(str(entry[name]) for entries in prompts for entry in entries for name in PROMPT_TEXTS if entry.get(name)),
-            expectations=Expectations.load(folder, {item_id: row for row, item_id in enumerate(item_ids)}),
-            grounding=Grounding.load(folder, len(item_ids)),
-            memory=Memory.load(folder, {item_id: row for row, item_id in enumerate(item_ids)}),
+            expectations=Expectations.load(folder, catalog.rows),
+            affinities=Affinities.load(folder, catalog),
+            grounding=Grounding.load(folder, len(catalog)),
+            memory=Memory.load(folder, catalog.rows),
             precedents={name: found for name in TASKS if (found := Precedents.load(folder, name)) is not None},
         )
 
@@ -209,6 +212,22 @@ def expectations_of_held_out(subject: Subject) -> Finding | None:
     return Finding.of("expectations_of_held_out", ERROR, int(moved.sum()), "items have other expectations than train's ratings give: they were fitted on something else")
 
 
+def affinities_of_held_out(subject: Subject) -> Finding | None:
+    """How often an item got a yes, which others are like it, and what a regression makes of both, follows from train."""
+    kept = subject.model.affinities
+    if kept is None or not subject.same_items:
+        return None
+    again = Affinities.of(Timelines.of(subject.corpus), list(kept.rates))
+    if again is None or again.rates.keys() != kept.rates.keys():
+        return Finding.of("affinities_of_held_out", ERROR, len(subject.corpus.catalog), "items are said to be answered with yes and no, which train does not")
+    moved = np.any([np.abs(kept.rates[task] - again.rates[task]) > 1e-3 for task in kept.rates], axis=0)
+    change = (kept.similarity - again.similarity).tocsr()
+    moved |= np.array([not _only_ties(change.data[start:stop]) for start, stop in zip(change.indptr, change.indptr[1:])])
+    # The last digits of what is fitted differ between machines; rows more or less move a weight by more.
+    other = sum(not np.allclose(kept.weights[task], again.weights[task], rtol=0.01, atol=0.01) for task in kept.rates)
+    return Finding.of("affinities_of_held_out", ERROR, int(moved.sum()) + other, "items and tasks have other affinities than train gives them: they were counted on something else")
+
+
 def grounding_of_held_out(subject: Subject) -> Finding | None:
     """What a written answer may say of an item stands in train."""
     kept = subject.model.grounding
@@ -298,7 +317,7 @@ def prompt_of_held_out(subject: Subject) -> Finding | None:
 
 
 MODEL_CHECKS: tuple[Callable[[Subject], Finding | None], ...] = (
-    other_data, chosen_on, content_of_held_out, codes_of_other_content, expectations_of_held_out, grounding_of_held_out, memory_of_held_out, precedents_of_held_out, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
+    other_data, chosen_on, content_of_held_out, codes_of_other_content, expectations_of_held_out, affinities_of_held_out, grounding_of_held_out, memory_of_held_out, precedents_of_held_out, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
 )
 
 
@@ -324,7 +343,7 @@ def foreign_answers(path: Path, held_out: Sequence[HeldOut], *, model: str, mode
 def model_hash(folder: Path) -> str:
     """16 hex digits that stand for what a model folder answers with: its weights, codes, words and prompts; not the copy of its base, nor its logs."""
     folder = Path(folder)
-    told = ("recommender.json", "tokenizer.json", "expectations.json", "memory.json", "grounding.json")
+    told = ("recommender.json", "tokenizer.json", "expectations.json", "affinities.json", "memory.json", "grounding.json")
     parts = ["", "merged", "content", "prompts", "precedents"]  # and not what else may have been written there, such as a report
     answering = [path for path in sorted(path for part in parts for path in (folder / part).glob("*")) if path.suffix in (".safetensors", ".yaml", ".parquet") or path.name in told or path.parent.name == "precedents"]
     parts = [(path.relative_to(folder).as_posix(), path) for path in answering]

@@ -73,7 +73,7 @@ class BinaryFeatures:
         self._stream = train_matrix(timelines)
         self._together = (self._stream.T @ self._stream).tocsr()
         self._users_of_item = np.asarray(self._stream.sum(axis=0)).ravel()
-        self._attributes = _attribute_matrix(catalog)
+        self._attributes = attribute_matrix(catalog)
         ratings = timelines.ratings[chosen]
         self._mean_rating = float(np.nanmean(ratings)) if (~np.isnan(ratings)).any() else 0.0
         user, item, label = (questions[name].to_numpy() for name in ("user", "item", "label"))
@@ -154,18 +154,13 @@ class BinaryFeatures:
         items, histories = asked.items, asked.histories
         similarity, together = self._similarities(asked)
         columns = [
-            np.log1p(asked.answers[:, 0]), self._log_odds(asked.answers, ITEM_PRIOR), np.log1p(asked.events),
-            np.log1p(asked.before[:, 0]), self._log_odds(asked.before, USER_PRIOR), np.log1p(asked.lengths),
+            np.log1p(asked.answers[:, 0]), log_odds(asked.answers, self.rate, ITEM_PRIOR), np.log1p(asked.events),
+            np.log1p(asked.before[:, 0]), log_odds(asked.before, self.rate, USER_PRIOR), np.log1p(asked.lengths),
             np.log1p(np.bincount(histories.owners[histories.items == items[histories.owners]], minlength=len(items))),
-            *together, self._overlap(items, histories), *self._ratings(histories, similarity),
+            *together, overlap(items, histories, self._attributes), *self._ratings(histories, similarity),
         ]
         one_hot = [[value == wanted for value in asked.contexts[name]] for name, values in self._categories.items() for wanted in values]
         return np.column_stack([*columns, *np.array(one_hot, dtype=np.float64).reshape(-1, len(items))])
-
-    def _log_odds(self, answers: np.ndarray, prior: float) -> np.ndarray:
-        rate = (answers[:, 1] + prior * self.rate) / (answers[:, 0] + prior)
-        rate = np.clip(rate, 1e-6, 1 - 1e-6)  # all answers of train may be the same
-        return np.log(rate / (1 - rate))
 
     def _similarities(self, asked: Asked) -> tuple[np.ndarray, list[np.ndarray]]:
         """(events,) similarity of each event's item to the item asked about; and (questions,) their mean and maximum."""
@@ -178,14 +173,7 @@ class BinaryFeatures:
         own = asked.in_stream[owners] & (both > 0)
         norm = np.sqrt((self._users_of_item[item] - asked.in_stream[owners]) * self._users_of_item[histories.items])
         similarity = np.where(histories.items == item, 0.0, (both - own) / (norm + SHRINKAGE))
-        largest = np.zeros(len(histories))
-        np.maximum.at(largest, owners, similarity)
-        return similarity, [np.bincount(owners, similarity, len(histories)) / np.maximum(1, histories.sizes), largest]
-
-    def _overlap(self, items: np.ndarray, histories: Histories) -> np.ndarray:
-        profile = histories.matrix(self._attributes.shape[0]) @ self._attributes
-        shared = np.asarray(self._attributes[items].multiply(profile > 0).sum(axis=1)).ravel()
-        return shared / np.maximum(1, np.diff(self._attributes.indptr)[items])
+        return similarity, mean_and_largest(similarity, histories)
 
     def _ratings(self, histories: Histories, similarity: np.ndarray) -> list[np.ndarray]:
         """(questions,) the mean rating of the history, from the mean of train; and the similarity-weighted one, from the history's."""
@@ -217,7 +205,28 @@ def _sums(folds: np.ndarray, groups: np.ndarray, labels: np.ndarray, size: int) 
     return np.stack(counts, axis=-1).reshape(FOLDS, size, 2).astype(np.float64)
 
 
-def _attribute_matrix(catalog: Catalog) -> sp.csr_array:
+def log_odds(answers: np.ndarray, rate: float, prior: float) -> np.ndarray:
+    """(n,) of the smoothed share of yes. answers: (n, 2), how many and how many of them yes; `prior` answers with the mean `rate` stand beside them."""
+    smoothed = (answers[:, 1] + prior * rate) / (answers[:, 0] + prior)
+    smoothed = np.clip(smoothed, 1e-6, 1 - 1e-6)  # all answers of train may be the same
+    return np.log(smoothed / (1 - smoothed))
+
+
+def mean_and_largest(similarity: np.ndarray, histories: Histories) -> list[np.ndarray]:
+    """Two columns, (questions,), of what was found for each event; 0 for an empty history."""
+    largest = np.zeros(len(histories))
+    np.maximum.at(largest, histories.owners, similarity)
+    return [np.bincount(histories.owners, similarity, len(histories)) / np.maximum(1, histories.sizes), largest]
+
+
+def overlap(items: np.ndarray, histories: Histories, attributes: sp.csr_array) -> np.ndarray:
+    """(questions,) the share of the item's attribute values that items of the history have, too. attributes: as `attribute_matrix` gives them."""
+    profile = histories.matrix(attributes.shape[0]) @ attributes
+    shared = np.asarray(attributes[items].multiply(profile > 0).sum(axis=1)).ravel()
+    return shared / np.maximum(1, np.diff(attributes.indptr)[items])
+
+
+def attribute_matrix(catalog: Catalog) -> sp.csr_array:
     """(items, attribute values) with 1 where the item has the value."""
     columns: dict[tuple[str, str], int] = {}
     pairs = [

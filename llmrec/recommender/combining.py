@@ -3,7 +3,7 @@
 Separate from `answering`, which turns requests into prompts and asks the model, and from the parts themselves, each of which knows its own files.
 
     items           model's log-probabilities -words of the query-> -memory of items-> -what is only shown-> log-probabilities
-    rating, yes/no  model's probabilities -temperature, blend with expectations-> probabilities
+    rating, yes/no  model's probabilities -temperature, blend with expectations and affinities-> probabilities
     text            drafts, held to what the item is known for -consensus with precedents-> one text
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from llmrec.affinities import Affinities
 from llmrec.answers import RATING, AnswerSpace
 from llmrec.baselines.search import TextIndex
 from llmrec.calibration import blended, spread, tempered
@@ -34,7 +35,7 @@ from llmrec.timelines import Timelines
 from llmrec.vocabulary import Vocabulary
 
 
-PARTS = ("expectations", "memory", "precedents", "grounding")
+PARTS = ("expectations", "affinities", "memory", "precedents", "grounding")
 """The names of the parts' files and folders in a model's."""
 
 
@@ -43,17 +44,24 @@ class Backing:
     """The parts; each may be missing. precedents: of each text task."""
 
     expectations: Expectations | None = None
+    affinities: Affinities | None = None
     memory: Memory | None = None
     precedents: Mapping[str, Precedents] = field(default_factory=dict)
     grounding: Grounding | None = None
 
     @classmethod
     def of(cls, timelines: Timelines, tasks: Sequence[str], *, seed: int, expectations: bool, memory: bool, precedents: bool) -> Backing:
-        """Made of train, for a model that answers these tasks; which parts, the settings say, and grounding wherever a task is held to it."""
+        """Made of train, for a model that answers these tasks; which parts, the settings say, and grounding wherever a task is held to it. expectations: those of ratings, and for yes and no that are no ratings affinities.
+
+        Raises ValueError where expectations are wanted of a corpus that has neither.
+        """
         quoted = [TASKS[name] for name in tasks if precedents and TASKS[name].quotable(timelines.corpus)]
         found = {task.name: Precedents.of(task.held_out(timelines, TRAIN, seed)) for task in quoted}
+        expected, affinities = (Expectations.of(timelines, seed=seed), Affinities.of(timelines, [name for name in tasks if TASKS[name].family == "binary"])) if expectations else (None, None)
+        if expectations and expected is affinities is None:
+            raise ValueError(f"expectations=true needs in train ratings on a scale of at least two values, or clicks or purchases that are answered with yes and with no; corpus {timelines.corpus.name!r} has none: set expectations=false")
         return cls(
-            Expectations.of(timelines, seed=seed) if expectations else None, Memory.of(timelines, seed=seed) if memory else None,
+            expected, affinities, Memory.of(timelines, seed=seed) if memory else None,
             {name: each for name, each in found.items() if each is not None}, Grounding.of(timelines.corpus) if any(TASKS[name].grounded for name in tasks) else None,
         )
 
@@ -61,9 +69,13 @@ class Backing:
         """Without the precedents that have no share in what was fitted: what nobody asks need not be kept."""
         return replace(self, precedents={name: found for name, found in self.precedents.items() if fitted.consensus.get(name)})
 
+    def expects(self, task: str) -> bool:
+        """Whether anything but the model says what its answers to a rating or yes/no task may be."""
+        return self.expectations is not None or self.affinities is not None and task in self.affinities.rates
+
     def save(self, folder: Path) -> None:
         """Writes the files of each part into an existing folder."""
-        for part in (self.expectations, self.memory, self.grounding):
+        for part in (self.expectations, self.affinities, self.memory, self.grounding):
             if part is not None:
                 part.save(folder)
         for task, part in self.precedents.items():
@@ -74,7 +86,7 @@ class Backing:
         """What `save` wrote. Raises ValueError for a part of another format, or of other items."""
         found = {name: Precedents.load(folder, name) for name in tasks if name in TASKS}
         return cls(
-            Expectations.load(folder, catalog.rows), Memory.load(folder, catalog.rows), {name: each for name, each in found.items() if each is not None}, Grounding.load(folder, len(catalog)),
+            Expectations.load(folder, catalog.rows), Affinities.load(folder, catalog), Memory.load(folder, catalog.rows), {name: each for name, each in found.items() if each is not None}, Grounding.load(folder, len(catalog)),
         )
 
 
@@ -137,8 +149,8 @@ class Combiner:
         for task in {request.task for request in requests}:
             own, temperature = np.array([request.task == task for request in requests]), self.fitted.temperatures.get(task, 1.0)
             said = probabilities[own]
-            if task in self.fitted.blends and self.backing.expectations is not None:
-                expected = self.expected([request for request in requests if request.task == task])
+            if task in self.fitted.blends and self.backing.expects(task):
+                expected = self.expected(task, [request for request in requests if request.task == task])
                 probabilities[own] = blended(said, space.values, expected, self.fitted.blends[task], temperature)
             elif space_name == RATING and temperature != 1.0:
                 probabilities[own] = spread(said, space.values, (said * space.values).sum(axis=1), temperature)
@@ -148,8 +160,15 @@ class Combiner:
             return [Prediction(value=float(row @ space.values), distribution={label: float(p) for label, p in zip(space.labels, row)}) for row in probabilities]
         return [Prediction(probability=float(row @ space.values)) for row in probabilities]
 
-    def expected(self, requests: Sequence[Request]) -> np.ndarray:
-        """(requests, estimates) what the ratings of others let expect of each: see Expectations. Questions that share a history share its reading."""
+    def expected(self, task: str, requests: Sequence[Request]) -> np.ndarray:
+        """(requests, estimates) what is expected of each question of one task: what the ratings of others say, where there are some, and the affinities of yes and no, where it has some."""
+        estimates = [self._rated(requests)] if self.backing.expectations is not None else []
+        if self.backing.affinities is not None and task in self.backing.affinities.rates:
+            estimates.append(self.backing.affinities(task, requests))
+        return np.concatenate(estimates, axis=1)
+
+    def _rated(self, requests: Sequence[Request]) -> np.ndarray:
+        """(requests, estimates) see Expectations. Questions that share a history share its reading."""
         told: dict[tuple, int] = {}
         histories, users = [], []
         for request in requests:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llmrec.interactions import IMPRESSION, TRAIN, Corpus
+from llmrec.interactions import IMPRESSION, LEADING, TRAIN, Corpus
 from llmrec.tasks.task import Asked, Asker, Questions, QuestionTask, item_request
 from llmrec.timelines import Timelines, binary_questions
 
@@ -31,7 +31,7 @@ class Binary(QuestionTask):
             if log.has("click") or IMPRESSION in events or (corpus.like_threshold is not None and log.has("rating")):
                 return None
             return "task 'click' needs impressions or a 0/1 column 'click'; the log has neither (derive likes from ratings with --like THRESHOLD)"
-        if log.has(self.name) or (self.name in events and events & {"click", "cart"}):
+        if log.has(self.name) or (self.name in events and not events.isdisjoint(LEADING.get(self.name, ()))):
             return None
         return f"task {self.name!r} needs a 0/1 column {self.name!r}, or clicks or carts some of which lead to a {self.name}; the log has neither"
 

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from llmrec.audit.models import MODEL_CHECKS, ModelFolder, audit_model, foreign_answers, model_hash, popularity_of_all
 from llmrec.collaborative import STATISTICS, collaborative_vectors
 from llmrec.exam import Exam, save_predictions
+from llmrec.affinities import Affinities
 from llmrec.expectations import Expectations
 from llmrec.grounding import Grounding
 from llmrec.memory import Memory
@@ -77,6 +78,21 @@ def test_what_is_expected_must_be_what_train_lets_expect(model, corpus, all_trai
 
     assert kinds(with_expectations(corpus), corpus) == {}
     assert kinds(with_expectations(all_train(corpus)), corpus)["expectations_of_held_out"].count > 10
+
+
+def test_how_items_were_answered_must_be_what_train_answers(model, corpus, all_train):
+    rows = corpus.interactions.frame.with_columns(rating=pl.lit(None, pl.Float64), position=2 * pl.col("position"))
+    clicked = rows.filter(pl.int_range(pl.len()) % 2 == 0).with_columns(event=pl.lit("click"), position=pl.col("position") + 1)
+    frame = pl.concat([rows.with_columns(event=pl.lit("impression")), clicked]).sort("user_id", "position")
+    clicks = replace(corpus, interactions=replace(corpus.interactions, frame=frame), rating_scale=(), like_threshold=None)
+    own = Affinities.of(Timelines.of(clicks), ["click"])
+    assert "affinities_of_held_out" not in kinds(replace(model, affinities=own), clicks)
+    public = Affinities.of(Timelines.of(all_train(clicks)), ["click"])
+    for foreign in (replace(own, rates=public.rates), replace(own, similarity=public.similarity)):
+        assert kinds(replace(model, affinities=foreign), clicks)["affinities_of_held_out"].count > 5
+    moved = replace(own, weights={"click": own.weights["click"] + 0.1})
+    assert kinds(replace(model, affinities=moved), clicks)["affinities_of_held_out"].count == 1
+    assert kinds(replace(model, affinities=own), corpus)["affinities_of_held_out"].count == len(corpus.catalog)  # a corpus of ratings answers no clicks
 
 
 def test_what_is_remembered_must_be_what_train_holds(model, corpus, all_train):
@@ -226,7 +242,7 @@ def test_the_hash_of_a_model_is_of_what_it_answers_with(tmp_path):
 
 def test_every_check_is_planted():
     assert [check.__name__ for check in MODEL_CHECKS] == [
-        "other_data", "chosen_on", "content_of_held_out", "codes_of_other_content", "expectations_of_held_out", "grounding_of_held_out", "memory_of_held_out", "precedents_of_held_out", "codes_in_file_order", "tokenizer_of_held_out", "prompt_of_held_out",
+        "other_data", "chosen_on", "content_of_held_out", "codes_of_other_content", "expectations_of_held_out", "affinities_of_held_out", "grounding_of_held_out", "memory_of_held_out", "precedents_of_held_out", "codes_in_file_order", "tokenizer_of_held_out", "prompt_of_held_out",
     ]
 
 
