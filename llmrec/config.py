@@ -161,7 +161,7 @@ class Settings(Section):
     index: Literal["atomic", "semantic", "title"] = "atomic"
     """How items are coded."""
     expectations: bool = False
-    """Whether answers of rating and yes/no questions are weighed against what others' ratings let expect (biases, item neighbours and matrix factors, fitted on train; weights on valid)."""
+    """Whether answers of rating and yes/no questions are weighed against what others' ratings let expect (biases, item neighbours and matrix factors), and yes and no that are no ratings against what others answered and how alike items are; fitted on train, weights on valid."""
     memory: bool = False
     """Whether item answers are mixed with what stood beside the history's items in train (item-based neighbours; the share of each task is fitted on valid). Atomic codes only."""
     lexical: bool = False
