@@ -114,7 +114,9 @@ def fit_blend(probabilities: np.ndarray, values: np.ndarray, expected: np.ndarra
 
 def logistic(inputs: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """(columns + 1,) the weights of (questions, columns) inputs, and a constant, under which the answers, 0 or 1, are most probable: logistic regression, with a ridge on standardised columns."""
-    center, spread = inputs.mean(axis=0), inputs.std(axis=0) + _TINY
+    center = inputs.mean(axis=0)
+    # What is the same everywhere differs from its mean in the last digit, of which any slope could be made: it gets none.
+    spread = np.where(np.ptp(inputs, axis=0) > 1e-9 * np.abs(inputs).max(axis=0), inputs.std(axis=0) + _TINY, np.inf)
     scaled = np.column_stack([(inputs - center) / spread, np.ones(len(inputs))]) * (2.0 * truth - 1)[:, None]
     found = _least_log_loss(scaled, np.full(len(inputs), 1 / len(inputs)), np.r_[np.ones(inputs.shape[1]), 0])
     slopes = found[:-1] / spread

@@ -96,7 +96,7 @@ class ValidationSettings(Section):
     every_steps: int | None = Field(None, ge=1)
     """Steps between two validations, whatever an epoch has: for trainings on different data that are to be compared."""
     limit: int = Field(2000, ge=1)
-    """Users whose held-out questions are used, the same at every validation. The share of the memory and the weight of words are fitted at the end on up to 10,000 users, whatever stands here."""
+    """Users whose held-out questions are used, the same at every validation. At the end temperatures and blends are fitted on up to 2,000 users where that is more, the share of the memory and the weight of words on up to 10,000, whatever stands here."""
     patience: int = Field(5, ge=1)
     """Validations without a gain after which training stops."""
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -36,6 +37,8 @@ class Expectations:
     factorizations: one of each of FACTORIZATIONS.   scale: the lowest and the highest rating.   rows: item id -> catalogue row.
     """
 
+    NUM_ESTIMATES: ClassVar[int] = 2 + len(FACTORIZATIONS)
+
     neighbours: RatingKNN
     factorizations: tuple[Factorization, ...]
     scale: tuple[float, float]
@@ -54,7 +57,7 @@ class Expectations:
         return cls(neighbours, tuple(factorizations), scale, corpus.catalog.rows)
 
     def __call__(self, histories: Sequence[Sequence[Event]], users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """(n, 4) float64: the estimates by biases, neighbours, SVD and SVD++ for n pairs of a history's number and a catalogue row, within the scale."""
+        """(n, NUM_ESTIMATES) float64: the estimates by biases, neighbours, SVD and SVD++ for n pairs of a history's number and a catalogue row, within the scale."""
         rated = [(user, self.rows[event.item_id], event.rating) for user, events in enumerate(histories) for event in events if event.rating is not None and event.item_id in self.rows]
         owners, known, values = np.array(rated, dtype=np.float64).reshape(-1, 3).T
         given = Ratings(owners.astype(np.int64), known.astype(np.int64), values, (len(histories), len(self.rows)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from llmrec.calibration import LEAST, blended, fit_blend, fit_spread, fit_temperature, spread, tempered
+from llmrec.calibration import LEAST, blended, fit_blend, fit_spread, fit_temperature, logistic, spread, tempered
 from llmrec.metrics.binary import BinaryAnswers, logloss, uauc
 
 
@@ -137,3 +137,14 @@ def test_answers_are_ordered_within_users_where_many_gave_both():
     assert fit_blend(said, values, expected, truth, few) == plain
     shuffled = rng.permutation(len(users))
     assert fit_blend(said[shuffled], values, expected[shuffled], truth[shuffled], users[shuffled]) == pytest.approx(within, rel=1e-3)
+
+
+def test_what_is_the_same_everywhere_gets_no_weight():
+    """Its mean misses it by the last digit: a slope made of that answers whatever differs from it with certainty."""
+    rng = np.random.default_rng(0)
+    for length in (1, 2, 3, 5, 7, 10, 20, 50):
+        for size in (37, 256, 1000):
+            told = rng.normal(size=size)
+            truth = (rng.random(size) < 1 / (1 + np.exp(-told))).astype(int)
+            weights = logistic(np.column_stack([told, np.full(size, np.log1p(length))]), truth)
+            assert weights[1] == 0 and 0 < weights[0] < 3 and abs(weights[2]) < 2

@@ -94,7 +94,7 @@ def test_so_are_answers_with_all_that_may_stand_behind_them(toy_parts, toy_corpu
     toy_parts.model.eval()
     made = Recommender(toy_parts.model, toy_parts.composer, toy_parts.templates, backing=Backing.of(timelines, list(toy_parts.templates), seed=0, expectations=True, memory=True, precedents=True))
     items, texts = ([name for name in made.tasks if TASKS_OF[name].family == family] for family in ("items", "text"))
-    weights = [0.6, *([0.3] * made.combiner.expected([TASKS_OF["rating"].held_out(timelines, "test", 0)[0].request]).shape[1]), -0.2]
+    weights = [0.6, *([0.3] * made.combiner.backing.num_estimates("rating")), -0.2]
     card = {
         "shares": dict.fromkeys(items, 0.4), "lexical": {"search": 0.5}, "consensus": dict.fromkeys(texts, 0.5), "quoting": {"review_summary": 1.3}, "blends": dict.fromkeys(("rating", "click"), weights), "temperatures": {"rating": 0.9},
     }

@@ -204,6 +204,8 @@ def expectations_of_held_out(subject: Subject) -> Finding | None:
     if kept is None or not subject.same_items:
         return None
     again = Expectations.of(Timelines.of(subject.corpus), seed=int(subject.model.card.get("seed", 0)))
+    if again is None:
+        return Finding.of("expectations_of_held_out", ERROR, len(subject.corpus.catalog), "items are expected to be rated, which train does not")
     low, high = kept.scale
     # A hundredth of the scale: the last digits differ between machines, a rating more or less moves an item by far more.
     moved = np.abs(kept.neighbours.biases.item - again.neighbours.biases.item) > (high - low) / 100
@@ -224,7 +226,7 @@ def affinities_of_held_out(subject: Subject) -> Finding | None:
     change = (kept.similarity - again.similarity).tocsr()
     moved |= np.array([not _only_ties(change.data[start:stop]) for start, stop in zip(change.indptr, change.indptr[1:])])
     # The last digits of what is fitted differ between machines; rows more or less move a weight by more.
-    other = sum(not np.allclose(kept.weights[task], again.weights[task], rtol=0.01, atol=0.01) for task in kept.rates)
+    other = sum(not np.allclose([*kept.weights[task], kept.means[task]], [*again.weights[task], again.means[task]], rtol=0.01, atol=0.01) or set(kept.words[task]) != set(again.words[task]) for task in kept.rates)
     return Finding.of("affinities_of_held_out", ERROR, int(moved.sum()) + other, "items and tasks have other affinities than train gives them: they were counted on something else")
 
 

@@ -64,14 +64,14 @@ class BinaryFeatures:
     and only an earlier history; where the corpus has no order, those on items of the other folds. From the co-occurrences the row's own user is taken out.
     """
 
-    def __init__(self, timelines: Timelines, questions: pl.DataFrame):
-        """questions: those of train, as `binary_questions` gives them."""
+    def __init__(self, timelines: Timelines, questions: pl.DataFrame, *, together: sp.csr_array | None = None):
+        """questions: those of train, as `binary_questions` gives them.   together: (items, items) how many users of train have both, where not all pairs are to be looked at."""
         self._timelines = timelines
         catalog = timelines.corpus.catalog
         num_items = len(catalog)
         chosen = in_train(timelines)
         self._stream = train_matrix(timelines)
-        self._together = (self._stream.T @ self._stream).tocsr()
+        self._together = (self._stream.T @ self._stream).tocsr() if together is None else together
         self._users_of_item = np.asarray(self._stream.sum(axis=0)).ravel()
         self._attributes = attribute_matrix(catalog)
         ratings = timelines.ratings[chosen]
@@ -90,16 +90,17 @@ class BinaryFeatures:
         self._train_places = np.flatnonzero(chosen)
         self._train_starts = np.searchsorted(users_of_events(timelines)[chosen], np.arange(len(timelines) + 1))
 
-    def of_log(self, questions: pl.DataFrame) -> np.ndarray:
-        """(questions, columns) float64, for questions of one part as `binary_questions` gives them; those of train must be all there are."""
+    def of_log(self, questions: pl.DataFrame, chosen: np.ndarray | None = None) -> np.ndarray:
+        """(questions, columns) float64, for questions of one part as `binary_questions` gives them; those of train must be all there are: what is known of a user depends on all earlier ones. chosen: the places of those that are wanted, ascending."""
         train = len(questions) > 0 and questions["part"][0] == TRAIN
         # Its own row is neither earlier nor about another item; in the order of the log.
         earlier = questions.with_columns(one=1).select(
             (pl.col(name).cum_sum().over("user") - pl.col(name).cum_sum().over("user", "item")).alias(name) for name in ("one", "label")
         ).to_numpy()
         chunks = [np.empty((0, len(self.names)))]
-        for start in range(0, len(questions), QUESTIONS):
-            chunk = slice(start, start + QUESTIONS)
+        wanted = np.arange(len(questions)) if chosen is None else chosen
+        for start in range(0, len(wanted), QUESTIONS):
+            chunk = wanted[start:start + QUESTIONS]
             user, item, place, row = (questions[name].to_numpy()[chunk] for name in ("user", "item", "place", "row"))
             contexts = {name: self._timelines.corpus.interactions.frame[name].gather(row).to_list() for name in self._categories}
             histories, lengths = self._histories(user, item, place, train)
@@ -220,8 +221,9 @@ def mean_and_largest(similarity: np.ndarray, histories: Histories) -> list[np.nd
 
 
 def overlap(items: np.ndarray, histories: Histories, attributes: sp.csr_array) -> np.ndarray:
-    """(questions,) the share of the item's attribute values that items of the history have, too. attributes: as `attribute_matrix` gives them."""
-    profile = histories.matrix(attributes.shape[0]) @ attributes
+    """(questions,) the share of the item's attribute values that other items of the history have, too. attributes: as `attribute_matrix` gives them."""
+    others = histories.where(histories.items != items[histories.owners])
+    profile = others.matrix(attributes.shape[0]) @ attributes
     shared = np.asarray(attributes[items].multiply(profile > 0).sum(axis=1)).ravel()
     return shared / np.maximum(1, np.diff(attributes.indptr)[items])
 

@@ -121,12 +121,11 @@ class FeatureModel(BinaryModel):
             self._learn_features(kind, self._sample(features, train), self._sample(features, valid))
 
     def _sample(self, features: BinaryFeatures, questions: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        # All features first, the sample then: what is known of a user depends on all earlier rows.
-        inputs, labels = features.of_log(questions), questions["label"].to_numpy()
+        labels = questions["label"].to_numpy()
         if len(labels) <= MAX_ROWS:
-            return inputs, labels
+            return features.of_log(questions), labels
         chosen = np.sort(np.random.default_rng(self.seed).choice(len(labels), MAX_ROWS, replace=False))
-        return inputs[chosen], labels[chosen]
+        return features.of_log(questions, chosen), labels[chosen]
 
     def _probabilities(self, kind: str, requests: Sequence[Request]) -> np.ndarray:
         if kind not in self._models or not requests:

@@ -71,7 +71,12 @@ class Backing:
 
     def expects(self, task: str) -> bool:
         """Whether anything but the model says what its answers to a rating or yes/no task may be."""
-        return self.expectations is not None or self.affinities is not None and task in self.affinities.rates
+        return self.num_estimates(task) > 0
+
+    def num_estimates(self, task: str) -> int:
+        """How many numbers say so."""
+        likes = self.affinities is not None and task in self.affinities.rates
+        return Expectations.NUM_ESTIMATES * (self.expectations is not None) + Affinities.NUM_ESTIMATES * likes
 
     def save(self, folder: Path) -> None:
         """Writes the files of each part into an existing folder."""
@@ -116,6 +121,9 @@ class Combiner:
 
     def __init__(self, backing: Backing, fitted: Fitted, *, catalog: Catalog, vocabulary: Vocabulary):
         self.backing, self.fitted, self.catalog, self.vocabulary = backing, fitted, catalog, vocabulary
+        for task, weights in fitted.blends.items():
+            if backing.expects(task) and len(weights) != 2 + backing.num_estimates(task):
+                raise ValueError(f"the card's blend of {task} has {len(weights)} weights, for {backing.num_estimates(task)} estimates beside the model's own and a constant: they are not of one model. Make it anew: python -m train.refit")
 
     # --- items -----------------------------------------------------------------------------------------------------------------
 

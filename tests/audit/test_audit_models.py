@@ -78,6 +78,8 @@ def test_what_is_expected_must_be_what_train_lets_expect(model, corpus, all_trai
 
     assert kinds(with_expectations(corpus), corpus) == {}
     assert kinds(with_expectations(all_train(corpus)), corpus)["expectations_of_held_out"].count > 10
+    bare = replace(corpus, interactions=replace(corpus.interactions, frame=corpus.interactions.frame.with_columns(rating=pl.lit(None, pl.Float64))), rating_scale=())
+    assert kinds(with_expectations(corpus), bare)["expectations_of_held_out"].count == len(corpus.catalog)
 
 
 def test_how_items_were_answered_must_be_what_train_answers(model, corpus, all_train):
@@ -90,8 +92,8 @@ def test_how_items_were_answered_must_be_what_train_answers(model, corpus, all_t
     public = Affinities.of(Timelines.of(all_train(clicks)), ["click"])
     for foreign in (replace(own, rates=public.rates), replace(own, similarity=public.similarity)):
         assert kinds(replace(model, affinities=foreign), clicks)["affinities_of_held_out"].count > 5
-    moved = replace(own, weights={"click": own.weights["click"] + 0.1})
-    assert kinds(replace(model, affinities=moved), clicks)["affinities_of_held_out"].count == 1
+    for moved in (replace(own, weights={"click": own.weights["click"] + 0.1}), replace(own, means={"click": 0.9}), replace(own, words={"click": ("rating",)})):
+        assert kinds(replace(model, affinities=moved), clicks)["affinities_of_held_out"].count == 1
     assert kinds(replace(model, affinities=own), corpus)["affinities_of_held_out"].count == len(corpus.catalog)  # a corpus of ratings answers no clicks
 
 
