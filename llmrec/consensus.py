@@ -7,7 +7,7 @@ here under a mixture of what the model would write and what was written, as `mem
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llmrec.metrics.text import overlap, words
 
@@ -22,11 +22,11 @@ QUOTING = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
 """How much more than another text with the same overlap one in the words of the question counts, for people sum up in words they have used; what is tried on valid."""
 
 
-def agreed(drafts: Sequence[str], precedents: Sequence[tuple[str, float]] = (), share: float = 0.0, quotes: Sequence[str] = (), quoting: float = 1.0) -> str:
-    """The text with the largest expected overlap (F measure of the longest common subsequence of words) with what is likely to be said: with `share` the precedents, weighed as they are alike, else the drafts that are no candidates. The first of equals.
+def agreed(drafts: Sequence[str], precedents: Sequence[tuple[str, float]] = (), share: float = 0.0, quotes: Sequence[str] = (), quoting: float = 1.0, *, stands: Callable[[str], bool] = bool) -> str | None:
+    """The text with the largest expected overlap (F measure of the longest common subsequence of words) with what is likely to be said: with `share` the precedents, weighed as they are alike, else the drafts that are no candidates. The first of equals; None where no candidate stands.
 
     drafts: one for each of TEMPERATURES, of which the first CANDIDATES may be the answer.   precedents: texts that may be the answer, too, with weights that sum to 1; one is not held against itself.   share: below 1.
-    quotes: texts of the question's own words that may be the answer, too, each `quoting` times as good as another with the same overlap.
+    quotes: texts of the question's own words that may be the answer, too, each `quoting` times as good as another with the same overlap.   stands: whether a text may be the answer.
     """
     share = share if precedents else 0.0
     candidates, drawn = [words(draft) for draft in drafts[:CANDIDATES]], [words(draft) for draft in drafts[CANDIDATES:]]
@@ -41,7 +41,8 @@ def agreed(drafts: Sequence[str], precedents: Sequence[tuple[str, float]] = (), 
     expected = [by_all(own) for own in candidates]
     expected += [((1 - share) * by_drafts(own) + share * old) / (1 - share * weight) for (own, weight), old in zip(told, _by_others(told))]
     expected += [quoting * by_all(words(quote)) for quote in quotes]
-    return (*drafts[:CANDIDATES], *(text for text, _ in (precedents if told else ())), *quotes)[expected.index(max(expected))]
+    texts = (*drafts[:CANDIDATES], *(text for text, _ in (precedents if told else ())), *quotes)
+    return next((texts[place] for place in sorted(range(len(texts)), key=lambda place: -expected[place]) if stands(texts[place])), None)
 
 
 def central(texts: Sequence[tuple[str, float]]) -> str:

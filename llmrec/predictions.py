@@ -90,7 +90,7 @@ class Item(NamedTuple):
 class Prediction:
     """One answer. Items best first in `item_ids` and `scores` (same length), or `distribution` and `value` (its mean), or `probability`, or `text`; or `error`, a sentence.
 
-    `skipped` counts items of the history the catalogue does not hold; `truncated`: fewer items than k exist.
+    `skipped` counts items of the history the catalogue does not hold; `truncated`: fewer items than k exist; `plain`: the text is made of the question and the catalogue, for what was written could not stand.
     """
 
     id: str = ""
@@ -104,6 +104,7 @@ class Prediction:
     error: str | None = None
     skipped: int = 0
     truncated: bool = False
+    plain: bool = False
     user_id: str | None = None
 
     def items(self, titles: Mapping[str, str]) -> list[Item]:
@@ -124,8 +125,9 @@ class Prediction:
                 record[name] = getattr(self, name)
         if self.skipped:
             record["skipped"] = self.skipped
-        if self.truncated:
-            record["truncated"] = True
+        for name in ("truncated", "plain"):
+            if getattr(self, name):
+                record[name] = True
         return record
 
 

@@ -2,10 +2,12 @@
 
 import json
 
+import polars as pl
 import pytest
 
 from llmrec.consensus import CANDIDATES, TEMPERATURES, agreed
 from llmrec.exam import Exam
+from llmrec.interactions import Catalog
 from llmrec.precedents import Precedents
 from llmrec.predictions import HeldOut, Prediction, Request
 from llmrec.recommender import Backing, Combiner, Fitted, Recommender
@@ -44,7 +46,7 @@ def test_words_of_the_question_may_be_the_answer():
 def test_a_question_is_quoted_where_that_serves_valid():
     """The writer says of everything that it is so nice; people sum up in the first two words of their review, or do not."""
     def combiner():
-        return Combiner(Backing(), Fitted(), catalog=None, vocabulary=None)
+        return Combiner(Backing(), Fitted(), catalog=Catalog(pl.DataFrame({"item_id": ["i", "j"], "title": ["", ""]})), vocabulary=None)
 
     class Writer:
         def __init__(self):
@@ -52,7 +54,7 @@ def test_a_question_is_quoted_where_that_serves_valid():
 
         def predict(self, requests):
             drafts = ["nice", *["so nice"] * (CANDIDATES - 1), *["so it is"] * (len(TEMPERATURES) - CANDIDATES)]
-            return [Prediction(id=request.id, text=self.combiner.text(request, drafts if len(self.combiner.temperatures(request.task)) > 1 else drafts[:1])) for request in requests]
+            return [Prediction(id=request.id, text=self.combiner.text(request, drafts if len(self.combiner.temperatures(request.task)) > 1 else drafts[:1]).text) for request in requests]
 
     def exam(targets):
         return Exam("review_summary", "text", tuple(HeldOut(Request(id=str(n), task="review_summary", review=f"So {word} strings. They last."), target) for n, (word, target) in enumerate(targets)))
@@ -62,11 +64,11 @@ def test_a_question_is_quoted_where_that_serves_valid():
     assert found.consensus == {"review_summary": 0.0} and found.quoting["review_summary"] > 1
     fitted = combiner()
     fitted.fitted = found
-    assert fitted.text(quoted.requests[0], ["nice", *["so nice"] * (CANDIDATES - 1), *["so it is"] * 16]) == "So bright"
+    assert fitted.text(quoted.requests[0], ["nice", *["so nice"] * (CANDIDATES - 1), *["so it is"] * 16]).text == "So bright"
     assert best_consensus(Writer(), exam([("bright", "so nice"), ("mellow", "so nice")])).quoting == {}
     # A card that says nothing of it quotes nobody.
     fitted.fitted = Fitted.of({"consensus": {"review_summary": 0.0}})
-    assert fitted.text(quoted.requests[0], ["nice", *["so nice"] * (CANDIDATES - 1), *["so it is"] * 16]) == "so nice"
+    assert fitted.text(quoted.requests[0], ["nice", *["so nice"] * (CANDIDATES - 1), *["so it is"] * 16]).text == "so nice"
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
@@ -86,13 +88,13 @@ def test_drafts_are_compared_and_precedents_asked_where_that_serves_valid():
         """Writes "a nice thing", or drafts of which most say "good strings"."""
 
         def __init__(self, precedents):
-            self.combiner = Combiner(Backing(precedents=precedents), Fitted(), catalog=None, vocabulary=None)
+            self.combiner = Combiner(Backing(precedents=precedents), Fitted(), catalog=Catalog(pl.DataFrame({"item_id": ["i", "j"], "title": ["", ""]})), vocabulary=None)
 
         def predict(self, requests):
             found = []
             for request in requests:
                 drafts = ["a nice thing", *["good strings"] * (len(TEMPERATURES) - 1)] if self.combiner.temperatures(request.task) == TEMPERATURES else ["a nice thing"]
-                found.append(Prediction(id=request.id, text=self.combiner.text(request, drafts) if request.item_id == "i" else None))
+                found.append(Prediction(id=request.id, text=self.combiner.text(request, drafts).text if request.item_id == "i" else None))
             return found
 
     def exam(target):

@@ -72,9 +72,9 @@ def test_what_names_features_of_other_items_is_no_precedent_of_a_grounded_task(t
     found = model.combiner.precedents(request)
     assert {text for text, _ in found} == {"a smooth neck", "fine"} and sum(weight for _, weight in found) == pytest.approx(1)
     drafts = [*["dull"] * CANDIDATES, *["a bright bright tone"] * (len(TEMPERATURES) - CANDIDATES)]  # what is likely to be said shares most with the forbidden one
-    assert model.combiner.text(request, drafts) == "a smooth neck"
+    assert model.combiner.text(request, drafts).text == "a smooth neck"
     model.combiner.backing = replace(model.combiner.backing, grounding=None)
-    assert len(model.combiner.precedents(request)) == 3 and model.combiner.text(request, drafts) == "a bright tone"
+    assert len(model.combiner.precedents(request)) == 3 and model.combiner.text(request, drafts).text == "a bright tone"
 
 
 def test_they_come_from_train_alone(toy_corpus):

@@ -171,7 +171,7 @@ def best_consensus(recommender: Recommender, exam: Exam) -> Fitted:
         gained = []
         for fitted in settings:
             combiner.fitted = fitted
-            gained.append(sum(overlap(words(combiner.text(request, drafts)), truth[request.id]) for request, drafts in combiner.heard.values()) / len(exam.held_out))
+            gained.append(sum(overlap(words(combiner.text(request, drafts).text), truth[request.id]) for request, drafts in combiner.heard.values()) / len(exam.held_out))
         log.info("%s: a mean overlap of %s with %s, on %d valid answers", exam.task, ", ".join(f"{mean:.2f}" for mean in gained), told, len(exam.held_out))
         return settings[gained.index(max(gained))]
 
@@ -188,7 +188,7 @@ class _Listening(Combiner):
         super().__init__(of.backing, of.fitted, catalog=of.catalog, vocabulary=of.vocabulary)
         self.heard: dict[str, tuple[Request, Sequence[str]]] = {}
 
-    def text(self, request: Request, drafts: Sequence[str]) -> str:
+    def text(self, request: Request, drafts: Sequence[str]) -> Prediction:
         if request.id not in self.heard:
             self.heard[request.id] = request, drafts
         return super().text(request, drafts)

@@ -31,6 +31,7 @@ from llmrec.indexing.semantic import LEVELS
 from llmrec.interactions import PARTS, TRAIN, VALID, Catalog, Corpus, sha256
 from llmrec.memory import Memory
 from llmrec.precedents import Precedents
+from llmrec.quotations import Quotations
 from llmrec.predictions import HeldOut
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
@@ -46,7 +47,7 @@ PROMPT_TEXTS = ("preamble", "event", "question")
 class ModelFolder:
     """What a model folder says of how it was made.
 
-    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations, affinities: its content vectors and what it weighs its answers against, None where it has none.   grounding, memory: the features its texts may name, and the neighbours it remembers, or None.   precedents: of each text task that has some.
+    card: recommender.json.   item_ids: of its catalogue, in order.   content, expectations, affinities: its content vectors and what it weighs its answers against, None where it has none.   grounding, memory: the features its texts may name, and the neighbours it remembers, or None.   precedents: of each text task that has some.   quotations: what its texts may not hold, or None.
     pieces: the tokenizer's plain pieces, "▁" for a space.   prompts: the words of its prompt files.
     """
 
@@ -61,6 +62,7 @@ class ModelFolder:
     grounding: Grounding | None = None
     memory: Memory | None = None
     precedents: Mapping[str, Precedents] = field(default_factory=dict)
+    quotations: Quotations | None = None
 
     @classmethod
     def load(cls, folder: Path) -> ModelFolder:
@@ -81,6 +83,7 @@ class ModelFolder:
             grounding=Grounding.load(folder, len(catalog)),
             memory=Memory.load(folder, catalog.rows),
             precedents={name: found for name in TASKS if (found := Precedents.load(folder, name)) is not None},
+            quotations=Quotations.load(folder),
         )
 
 
@@ -271,6 +274,15 @@ def precedents_of_held_out(subject: Subject) -> Finding | None:
     return Finding.of("precedents_of_held_out", ERROR, foreign, "texts are precedents that answered no question of train: they come from something else")
 
 
+def quotations_of_held_out(subject: Subject) -> Finding | None:
+    """What no text may hold was written in train."""
+    kept = subject.model.quotations
+    if kept is None:
+        return None
+    foreign = len(np.setxor1d(kept.known, Quotations.of(subject.corpus).known))
+    return Finding.of("quotations_of_held_out", ERROR, foreign, "runs of characters that no text may hold are not those of train: they were taken from something else")
+
+
 def codes_in_file_order(subject: Subject) -> Finding | None:
     """Among items that share all but their last code, that code does not follow the first appearance in the log (for atomic codes: among all items).
 
@@ -319,7 +331,7 @@ def prompt_of_held_out(subject: Subject) -> Finding | None:
 
 
 MODEL_CHECKS: tuple[Callable[[Subject], Finding | None], ...] = (
-    other_data, chosen_on, content_of_held_out, codes_of_other_content, expectations_of_held_out, affinities_of_held_out, grounding_of_held_out, memory_of_held_out, precedents_of_held_out, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
+    other_data, chosen_on, content_of_held_out, codes_of_other_content, expectations_of_held_out, affinities_of_held_out, grounding_of_held_out, memory_of_held_out, precedents_of_held_out, quotations_of_held_out, codes_in_file_order, tokenizer_of_held_out, prompt_of_held_out,
 )
 
 

@@ -243,7 +243,7 @@ class Recommender:
             guards = [[self.combiner.guard(query.request) for _ in temperatures] for query in batch]
             draws = [_draw(query.tokens) for query in batch] if width else ()
             written = write(reading, end=vocabulary.end, forbidden=vocabulary.control, max_tokens=MAX_ANSWER_TOKENS, guards=guards, temperatures=temperatures, draws=draws)
-            return [Prediction(text=self.combiner.text(query.request, [vocabulary.decode(text) for text in own])) for query, own in zip(batch, written)]
+            return [self.combiner.text(query.request, [vocabulary.decode(text) for text in own]) for query, own in zip(batch, written)]
         space = self.composer.spaces[space_name]
         if mode in ("closed", "fan"):
             probabilities = np.exp(exact(reading, space.trie, space_name))

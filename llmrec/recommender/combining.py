@@ -4,12 +4,12 @@ Separate from `answering`, which turns requests into prompts and asks the model,
 
     items           model's log-probabilities -words of the query-> -memory of items-> -what is only shown-> log-probabilities
     rating, yes/no  model's probabilities -temperature, blend with expectations and affinities-> probabilities
-    text            drafts, held to what the item is known for -consensus with precedents-> one text
+    text            drafts, held to what the item is known for -consensus with precedents, among those that may be said-> one text
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,22 +21,26 @@ from llmrec.answers import RATING, AnswerSpace
 from llmrec.baselines.search import TextIndex
 from llmrec.calibration import blended, spread, tempered
 from llmrec.consensus import TEMPERATURES, agreed
-from llmrec.evidence import openings
+from llmrec.evidence import WORDINGS, clean, evidence, openings, sentences
 from llmrec.expectations import Expectations
 from llmrec.grounding import Claim, Grounding, Speller
 from llmrec.interactions import TRAIN, Catalog
 from llmrec.lexical import pooled
 from llmrec.memory import Memory, mixed
 from llmrec.metrics.text import words
+from llmrec.naming import Names
 from llmrec.precedents import Precedents
 from llmrec.predictions import Prediction, Request
+from llmrec.quotations import Quotations
 from llmrec.tasks import TASKS, find_task
 from llmrec.timelines import Timelines
 from llmrec.vocabulary import Vocabulary
 
 
-PARTS = ("expectations", "affinities", "memory", "precedents", "grounding")
+PARTS = ("expectations", "affinities", "memory", "precedents", "grounding", "quotations")
 """The names of the parts' files and folders in a model's."""
+_PLAIN = 80
+"""Characters of a review's beginning that stand for a summary of it."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +52,23 @@ class Backing:
     memory: Memory | None = None
     precedents: Mapping[str, Precedents] = field(default_factory=dict)
     grounding: Grounding | None = None
+    quotations: Quotations | None = None
 
     @classmethod
     def of(cls, timelines: Timelines, tasks: Sequence[str], *, seed: int, expectations: bool, memory: bool, precedents: bool) -> Backing:
-        """Made of train, for a model that answers these tasks; which parts, the settings say, and grounding wherever a task is held to it. expectations: those of ratings, and for yes and no that are no ratings affinities.
+        """Made of train, for a model that answers these tasks; which parts, the settings say, grounding wherever a task is held to it, and quotations, which no text may hold, where people's texts are learned from and are no precedents. expectations: those of ratings, and for yes and no that are no ratings affinities.
 
         Raises ValueError where expectations are wanted of a corpus that has neither.
         """
-        quoted = [TASKS[name] for name in tasks if precedents and TASKS[name].quotable(timelines.corpus)]
-        found = {task.name: Precedents.of(task.held_out(timelines, TRAIN, seed)) for task in quoted}
+        quotable = [TASKS[name] for name in tasks if TASKS[name].quotable(timelines.corpus)]
+        found = {task.name: Precedents.of(task.held_out(timelines, TRAIN, seed)) for task in quotable if precedents}
         expected, affinities = (Expectations.of(timelines, seed=seed), Affinities.of(timelines, [name for name in tasks if TASKS[name].family == "binary"])) if expectations else (None, None)
         if expectations and expected is affinities is None:
             raise ValueError(f"expectations=true needs in train ratings on a scale of at least two values, or clicks or purchases that are answered with yes and with no; corpus {timelines.corpus.name!r} has none: set expectations=false")
         return cls(
             expected, affinities, Memory.of(timelines, seed=seed) if memory else None,
             {name: each for name, each in found.items() if each is not None}, Grounding.of(timelines.corpus) if any(TASKS[name].grounded for name in tasks) else None,
+            Quotations.of(timelines.corpus) if quotable and not precedents else None,
         )
 
     def used(self, fitted: Fitted) -> Backing:
@@ -80,7 +86,7 @@ class Backing:
 
     def save(self, folder: Path) -> None:
         """Writes the files of each part into an existing folder."""
-        for part in (self.expectations, self.affinities, self.memory, self.grounding):
+        for part in (self.expectations, self.affinities, self.memory, self.grounding, self.quotations):
             if part is not None:
                 part.save(folder)
         for task, part in self.precedents.items():
@@ -91,7 +97,7 @@ class Backing:
         """What `save` wrote. Raises ValueError for a part of another format, or of other items."""
         found = {name: Precedents.load(folder, name) for name in tasks if name in TASKS}
         return cls(
-            Expectations.load(folder, catalog.rows), Affinities.load(folder, catalog), Memory.load(folder, catalog.rows), {name: each for name, each in found.items() if each is not None}, Grounding.load(folder, len(catalog)),
+            Expectations.load(folder, catalog.rows), Affinities.load(folder, catalog), Memory.load(folder, catalog.rows), {name: each for name, each in found.items() if each is not None}, Grounding.load(folder, len(catalog)), Quotations.load(folder),
         )
 
 
@@ -202,12 +208,44 @@ class Combiner:
         forbidden = self._forbidden(request)
         return None if forbidden is None else Claim(self._speller, forbidden)
 
-    def text(self, request: Request, drafts: Sequence[str]) -> str:
-        """The answer among its drafts, one for each of the task's temperatures, what was answered to like questions, and the beginnings of what the review says."""
+    def text(self, request: Request, drafts: Sequence[str]) -> Prediction:
+        """The answer among its drafts, one for each of the task's temperatures, what was answered to like questions, and the beginnings of what the review says; a plain one where none of them stands."""
+        drafts, stands = [clean(draft) for draft in drafts], self._standing(request)
         if request.task not in self.fitted.consensus:
-            return drafts[0]
-        share, quoting = self.fitted.consensus[request.task], self.fitted.quoting.get(request.task)
-        return agreed(drafts, self.precedents(request) if share else (), share, openings(request.review) if quoting and request.review else (), quoting or 1.0)
+            found = drafts[0] if stands(drafts[0]) else None
+        else:
+            share, quoting = self.fitted.consensus[request.task], self.fitted.quoting.get(request.task)
+            found = agreed(drafts, self.precedents(request) if share else (), share, openings(request.review) if quoting and request.review else (), quoting or 1.0, stands=stands)
+        return Prediction(text=self._plain(request), plain=True) if found is None else Prediction(text=found)
+
+    @cached_property
+    def _names(self) -> Names:
+        return Names(self.catalog.titles)
+
+    def _standing(self, request: Request) -> Callable[[str], bool]:
+        """Whether a written text may be the answer: it says something, names no item that the question does not speak of, and is in nobody's words but the question's own."""
+        review, quotations = request.review or "", self.backing.quotations
+        rows = self._rows(request)
+        spoken_of, titles = {*rows, *(row for named in self._names(review) for row in named)}, {clean(self.catalog.titles[row]) for row in rows}
+
+        def stands(text: str) -> bool:
+            if not text or any(named.isdisjoint(spoken_of) for named in self._names(text)):
+                return False
+            return quotations is None or not quotations.holds(text, own=review, names=titles)
+
+        return stands
+
+    def _plain(self, request: Request) -> str:
+        """What can be said without writing: how the review begins, else what the item shares with the history."""
+        if request.item_id is None:
+            return clean(next(iter(sentences(clean(request.review or ""))), ""), _PLAIN)
+        *history, item = self._rows(request)
+        return evidence(self.catalog, history, item, np.random.default_rng(0), request.language if request.language in WORDINGS else "en")
+
+    def _rows(self, request: Request) -> list[int]:
+        """The rows of the history's items, and of the item asked about as the last."""
+        told = [event.item_id for event in request.history] + ([request.item_id] if request.item_id is not None else [])
+        return [self.catalog.rows[item_id] for item_id in told if item_id in self.catalog.rows]
 
     def precedents(self, request: Request) -> list[tuple[str, float]]:
         """Those of a request that name nothing its answer must not name, with weights that sum to 1."""

@@ -18,6 +18,7 @@ from llmrec.memory import Memory
 from llmrec.indexing import ItemIndex
 from llmrec.interactions import Catalog
 from llmrec.precedents import Precedents
+from llmrec.quotations import Quotations
 from llmrec.predictions import Prediction
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
@@ -126,6 +127,12 @@ def test_what_may_be_said_of_an_item_must_be_what_train_says(model, corpus, all_
     assert kinds(replace(model, grounding=Grounding.of(corpus)), corpus) == {}
     found = kinds(replace(model, grounding=Grounding.of(all_train(corpus))), corpus)
     assert set(found) == {"grounding_of_held_out"} and found["grounding_of_held_out"].count > 3
+
+
+def test_what_no_text_may_hold_was_written_in_train(model, corpus, all_train):
+    assert kinds(replace(model, quotations=Quotations.of(corpus)), corpus) == {}
+    found = kinds(replace(model, quotations=Quotations.of(all_train(corpus))), corpus)
+    assert set(found) == {"quotations_of_held_out"} and found["quotations_of_held_out"].count > 3
 
 
 def test_what_counts_as_answered_was_answered_in_train(model, corpus, all_train):
@@ -244,7 +251,7 @@ def test_the_hash_of_a_model_is_of_what_it_answers_with(tmp_path):
 
 def test_every_check_is_planted():
     assert [check.__name__ for check in MODEL_CHECKS] == [
-        "other_data", "chosen_on", "content_of_held_out", "codes_of_other_content", "expectations_of_held_out", "affinities_of_held_out", "grounding_of_held_out", "memory_of_held_out", "precedents_of_held_out", "codes_in_file_order", "tokenizer_of_held_out", "prompt_of_held_out",
+        "other_data", "chosen_on", "content_of_held_out", "codes_of_other_content", "expectations_of_held_out", "affinities_of_held_out", "grounding_of_held_out", "memory_of_held_out", "precedents_of_held_out", "quotations_of_held_out", "codes_in_file_order", "tokenizer_of_held_out", "prompt_of_held_out",
     ]
 
 

@@ -1,0 +1,51 @@
+"""Which items of a catalogue a text names, by their titles.
+
+Separate from `grounding`, which says what may be claimed of an item, and from whoever asks: a text that names an item nobody spoke of is wrong whatever else it says.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from llmrec.words import is_unspaced, run_pattern
+
+_RUN = run_pattern()
+_SHORTEST = 4
+"""Characters of a title in a script that marks no words; shorter ones are words like any other."""
+
+
+class Names:
+    """The titles of a catalogue, to be found in texts.
+
+    A title counts as whole words in its own letters, whatever stands between them, and where it has two words at least: "Echo" is a word that anybody may say, "Blue Kitchen" a name.
+    """
+
+    def __init__(self, titles: Sequence[str]):
+        self._rows: dict[tuple[str, ...], set[int]] = defaultdict(set)
+        for row, title in enumerate(titles):
+            words = _words(title)
+            if len(words) >= (_SHORTEST if all(map(is_unspaced, words)) else 2):
+                self._rows[tuple(words)].add(row)
+        lengths: dict[str, set[int]] = defaultdict(set)
+        for words in self._rows:
+            lengths[words[0]].add(len(words))
+        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+
+    def __call__(self, text: str) -> list[frozenset[int]]:
+        """For each name in the text, in order, the rows of the items that have it. Of names within one another the longest counts.
+
+        >>> Names(["Blue Kitchen", "Night Train", "Blue Kitchen", "The Blue Kitchen Returns"])("Like Night Train, Blue Kitchen is set at night.")
+        [frozenset({1}), frozenset({0, 2})]
+        """
+        words, found, place = _words(text), [], 0
+        while place < len(words):
+            length = next((length for length in self._lengths.get(words[place], ()) if tuple(words[place : place + length]) in self._rows), 0)
+            if length:
+                found.append(frozenset(self._rows[tuple(words[place : place + length])]))
+            place += length or 1
+        return found
+
+
+def _words(text: str) -> list[str]:
+    return [word for run in _RUN.findall(text) for word in (run if is_unspaced(run) else [run])]
