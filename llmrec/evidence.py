@@ -63,6 +63,7 @@ class _Wordings:
 
     shared: tuple[str, ...]
     different: tuple[str, ...]
+    unlisted: tuple[str, ...]
     first: tuple[str, ...]
     repeated: tuple[str, ...]
     this_item: str
@@ -90,6 +91,7 @@ WORDINGS: Mapping[str, _Wordings] = {
             "{item} has {own}, which none of your choices has.",
             "Your past choices do not explain {item}; it would be a change.",
         ),
+        unlisted=("Nothing is listed of {item} that your choices could be compared with.",),
         first=(
             "There is no history to go by yet; {item} is a suggestion to start with.",
             "{item} is a first suggestion, made without knowing your choices.",
@@ -123,6 +125,7 @@ WORDINGS: Mapping[str, _Wordings] = {
             "{item}有{own}，你以往的选择都没有。",
             "从以往的选择看不出为何是{item}，算是换换口味。",
         ),
+        unlisted=("{item}没有列出可与你的选择相比的属性。",),
         first=(
             "目前还没有历史可参考，{item}只是一个起点。",
             "在不了解你的选择时，{item}是第一个建议。",
@@ -149,7 +152,7 @@ def evidence(catalog: Catalog, history_rows: Sequence[int], item_row: int, rng: 
 
     It cites only items of the history and attribute values that they and the item both have.
     The item named as example is the one that shares most, the latest of equals; items without a title are not named.
-    With nothing shared, no history, or the item itself in the history, it says so.
+    With nothing shared or listed, no history, or the item itself in the history, it says so.
 
     Raises:
         ValueError: there are no wordings in this language.
@@ -167,10 +170,11 @@ def evidence(catalog: Catalog, history_rows: Sequence[int], item_row: int, rng: 
         choices = wordings.first
     elif item_row in history:
         choices = wordings.repeated
+    elif not own:
+        choices = wordings.unlisted
     elif not shared:
         choices = wordings.different
-        if own:
-            slots["own"] = _said(own[rng.integers(len(own))], language)
+        slots["own"] = _said(own[rng.integers(len(own))], language)
     else:
         choices = wordings.shared
         slots |= _shared_slots(catalog, shared, rng, language)

@@ -2,9 +2,9 @@
 
 Separate from `precedents`, which are such texts and are meant to be quoted, and from the model, which may know some by heart. The reviews themselves are not kept:
 
-    review -> hashes of all its runs of GRAM characters -> of each WINDOW neighbours the least: its fingerprints -> those of fewer than PEOPLE users
+    review -> hashes of all its runs of RUN characters -> those of fewer than PEOPLE users
 
-Two texts that share a run of RUN characters share WINDOW neighbouring hashes, so a fingerprint. Source: winnowing (Schleimer, Wilkerson and Aiken, SIGMOD 2003).
+That is eight bytes for each character of the reviews. Keeping one hash of several neighbours (winnowing) would be less, but what few wrote may overlap with what many did, and then a run is missed.
 """
 
 from __future__ import annotations
@@ -24,16 +24,15 @@ FORMAT = "1"
 FILE = "quotations.safetensors"
 RUN = 30
 """Characters in common that make a quotation, whatever their case and the space between them."""
-GRAM = 26
-"""Characters that are hashed at once: of shorter ones less is kept, and more is found that is no quotation."""
-WINDOW = RUN - GRAM + 1
 PEOPLE = 3
 """What as many have written is a phrase like any other."""
+_NAME = RUN - 6
+"""Characters of a title that with the words around it make a run."""
 
 
 @dataclass(frozen=True)
 class Quotations:
-    """The fingerprints of what few people wrote. known: (fingerprints,) uint64, ascending, each once."""
+    """The runs that few people wrote. known: (runs,) uint64 hashes, ascending, each once."""
 
     known: np.ndarray
 
@@ -44,24 +43,24 @@ class Quotations:
         users = frame["user_id"].rank("dense").to_numpy()
         for name in ("review", "summary"):
             for user, text in zip(users.tolist(), frame[name]) if name in frame.columns else ():
-                found.append(fingerprints(clean(text, len(text)) if text else ""))  # as texts are learned
+                found.append(runs(clean(text, len(text)) if text else ""))  # as texts are learned
                 authors.append(np.full(len(found[-1]), user, dtype=np.int64))
-        prints, authors = (np.concatenate([np.zeros(0, dtype), *parts]) for parts, dtype in ((found, np.uint64), (authors, np.int64)))
-        order = np.lexsort((authors, prints))
-        prints, authors = prints[order], authors[order]
-        once = np.ones(len(prints), dtype=bool)
-        once[1:] = (prints[1:] != prints[:-1]) | (authors[1:] != authors[:-1])
-        known, people = np.unique(prints[once], return_counts=True)
+        hashes, authors = (np.concatenate([np.zeros(0, dtype), *parts]) for parts, dtype in ((found, np.uint64), (authors, np.int64)))
+        order = np.lexsort((authors, hashes))
+        hashes, authors = hashes[order], authors[order]
+        once = np.ones(len(hashes), dtype=bool)
+        once[1:] = (hashes[1:] != hashes[:-1]) | (authors[1:] != authors[:-1])
+        known, people = np.unique(hashes[once], return_counts=True)
         return cls(known[people < PEOPLE])
 
     def holds(self, text: str, own: str = "", names: Iterable[str] = ()) -> bool:
-        """Whether the text quotes somebody: where it shares RUN characters with a review, of which no GRAM together are a phrase of PEOPLE users; seldom where it shares fewer.
+        """Whether the text holds RUN characters in a row that fewer than PEOPLE users wrote.
 
-        own: what it may quote.   names: titles, which are nobody's words; they count as one character.
+        own: what it may quote.   names: titles, which are nobody's words; long ones count as one character.
         """
-        for name in sorted((name for name in names if len(name) >= GRAM), key=len, reverse=True):
+        for name in sorted((name for name in names if len(name) >= _NAME), key=len, reverse=True):
             text = text.replace(name, "\u2026")
-        found = np.setdiff1d(fingerprints(text), fingerprints(own))
+        found = np.setdiff1d(runs(text), runs(own))
         places = np.searchsorted(self.known, found)
         return bool((self.known[np.minimum(places, len(self.known) - 1)] == found).any()) if len(self.known) else False
 
@@ -81,20 +80,18 @@ class Quotations:
         if told != FORMAT:
             raise ValueError(f"{path} has format {told!r}; this version reads {FORMAT!r}. Train the model again")
         if known is None or known.dtype != np.uint64 or known.ndim != 1 or not (known[1:] > known[:-1]).all():
-            raise ValueError(f"{path} is not what training wrote: its fingerprints are no ascending numbers")
+            raise ValueError(f"{path} is not what training wrote: its hashes are no ascending numbers")
         return cls(known)
 
 
-def fingerprints(text: str) -> np.ndarray:
-    """(fingerprints,) uint64, ascending, each once: those of a text; none of one that is shorter than RUN."""
+def runs(text: str) -> np.ndarray:
+    """(runs,) uint64, ascending, each once: hashes of the RUN characters in a row that a text holds, whatever their case and the space between them."""
     characters = np.frombuffer(" ".join(text.lower().split()).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    if len(characters) < RUN:
-        return np.zeros(0, dtype=np.uint64)
     letters = _mixed(characters.astype(np.uint64) + np.uint64(1))
-    hashes = np.zeros(len(letters) - GRAM + 1, dtype=np.uint64)
-    for place in range(GRAM):  # of all runs at once; what is above 64 bits falls off
+    hashes = np.zeros(max(0, len(letters) - RUN + 1), dtype=np.uint64)
+    for place in range(RUN):  # of all runs at once; what is above 64 bits falls off
         hashes = hashes * np.uint64(0x100000001B3) + letters[place : place + len(hashes)]
-    return np.unique(np.lib.stride_tricks.sliding_window_view(_mixed(hashes), WINDOW).min(axis=1))
+    return np.unique(_mixed(hashes))
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from llmrec.interactions import Catalog, Corpus, Interactions
-from llmrec.quotations import FILE, GRAM, PEOPLE, RUN, Quotations, fingerprints
+from llmrec.quotations import FILE, PEOPLE, RUN, Quotations, runs
 
 SECRET = "my locker is number 48-15-16-23-42 behind the stage"
 
@@ -31,7 +31,7 @@ def test_a_run_of_thirty_characters_is_found_wherever_it_stands():
             continue  # a text ends with no space
         for text in (f"It sounds well and {run}", f"It says {run} or so it seems", f"Loud, {run.upper()}, or not", "a" + run.replace(" ", "  \n") + "b"):
             assert said.holds(text), text
-        assert not said.holds(f"~{run[:GRAM - 1]}~"), run
+        assert not said.holds(f"~{run[:-1]}~"), run
         assert not said.holds(run, own="As I said: " + SECRET)
     assert said.holds(SECRET[:RUN]) and not said.holds("") and not Quotations.of(corpus_of("short", "texts")).holds(SECRET)
 
@@ -51,8 +51,8 @@ def test_what_a_reader_of_reviews_sees_is_what_counts():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_shared_run_is_missed(seed):
-    """Against plain Python: a text that holds RUN characters of a review, no GRAM of which PEOPLE wrote, is always found; found are only those that share GRAM."""
+def test_what_is_found_is_what_few_people_wrote(seed):
+    """Against plain Python."""
     rng = random.Random(seed)
     words = ["".join(rng.choices(string.ascii_lowercase, k=rng.randint(2, 7))) for _ in range(6)]  # few, so that much is said by many
     say = lambda count: " ".join(rng.choices(words, k=count))  # noqa: E731
@@ -61,21 +61,16 @@ def test_no_shared_run_is_missed(seed):
     said = Quotations.of(corpus_of(*reviews))
     people = {}
     for user, review in enumerate(reviews):
-        for place in range(len(review) - GRAM + 1):
-            people.setdefault(review[place : place + GRAM], set()).add(user)
-    runs = {review[place : place + RUN] for review in reviews for place in range(len(review) - RUN + 1)}
-    rare = {run for run in runs if all(len(people[run[place : place + GRAM]]) < PEOPLE for place in range(RUN - GRAM + 1))}
-    found, quoting = 0, 0
+        for place in range(len(review) - RUN + 1):
+            people.setdefault(review[place : place + RUN], set()).add(user)
+    found = 0
     for _ in range(3000):
         review, place = rng.choice(reviews), rng.randrange(40)
         text = " ".join(f"{say(2)} {review[place : place + rng.randint(10, 60)]} {say(2)}".split())
-        shares = any(text[place : place + RUN] in rare for place in range(len(text) - RUN + 1))
-        quoting += shares
-        held = said.holds(text)
-        found += held
-        assert held or not shares, text
-        assert not held or any(text[place : place + GRAM] in people for place in range(len(text) - GRAM + 1)), text
-    assert 100 < quoting <= found < 2900
+        shares = any(0 < len(people.get(text[place : place + RUN], ())) < PEOPLE for place in range(len(text) - RUN + 1))
+        assert said.holds(text) == shares, text
+        found += shares
+    assert 100 < found < 2900
 
 
 def test_a_folder_says_the_same(tmp_path):
@@ -93,5 +88,5 @@ def test_a_folder_says_the_same(tmp_path):
 
 
 def test_the_numbers_do_not_depend_on_the_machine():
-    assert fingerprints("The quick brown fox jumps over the lazy dog").tolist()[:2] == [431348285801553363, 1774009017703091260]
-    assert len(fingerprints("x" * 100)) == 1 and len(fingerprints("\ud800" * RUN)) == 1
+    assert runs("The quick brown fox jumps over the lazy dog").tolist()[:2] == [1178747061322683172, 1972152966578727737]
+    assert len(runs("x" * 100)) == 1 and len(runs("\ud800" * RUN)) == 1 and len(runs("x" * (RUN - 1))) == len(runs("")) == 0
