@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 
 from llmrec.evidence import clean
 from llmrec.interactions import TRAIN, Corpus
+from llmrec.splits import seeded_order
 
 FORMAT = "1"
 FILE = "quotations.safetensors"
@@ -87,15 +88,8 @@ class Quotations:
 def runs(text: str) -> np.ndarray:
     """(runs,) uint64, ascending, each once: hashes of the RUN characters in a row that a text holds, whatever their case and the space between them."""
     characters = np.frombuffer(" ".join(text.lower().split()).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    letters = _mixed(characters.astype(np.uint64) + np.uint64(1))
+    letters = seeded_order(characters, seed=0)  # a number of 64 bits for each
     hashes = np.zeros(max(0, len(letters) - RUN + 1), dtype=np.uint64)
     for place in range(RUN):  # of all runs at once; what is above 64 bits falls off
         hashes = hashes * np.uint64(0x100000001B3) + letters[place : place + len(hashes)]
-    return np.unique(_mixed(hashes))
-
-
-def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """Every bit of a number moves every other: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ (numbers >> np.uint64(31))
+    return np.unique(seeded_order(hashes, seed=0))

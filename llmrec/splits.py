@@ -28,13 +28,13 @@ given takes the parts that came with the data; none trains on everything, for de
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from llmrec.interactions import PARTS, TEST, TRAIN, VALID
+from llmrec.interactions import PARTS, TEST, TRAIN, VALID, Corpus
 
 MIN_STREAM_EVENTS = 3  # one to learn from, one for valid, one for test
 
@@ -138,6 +138,13 @@ def seeded_order(rows: np.ndarray, seed: int) -> np.ndarray:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
+
+
+def some_users(corpus: Corpus, fraction: float, seed: int) -> Corpus:
+    """The corpus with this part of its users, drawn by the seed, at least two."""
+    users = np.sort(corpus.interactions.frame["user_id"].unique().to_numpy())
+    drawn = np.random.default_rng(seed).permutation(users)[: max(2, round(fraction * len(users)))]
+    return replace(corpus, interactions=replace(corpus.interactions, frame=corpus.interactions.frame.filter(pl.col("user_id").is_in(drawn.tolist()))))
 
 
 def _stream_starts(frame: pl.DataFrame, positive: pl.Expr, shown: pl.Expr | None) -> pl.DataFrame:

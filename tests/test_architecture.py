@@ -63,6 +63,7 @@ LATE_IMPORTS = {
     ("eval.ablation", "main"): "--help answers without polars or torch",
     ("eval.ablation", "load_variants"): "--help answers without YAML",
     ("eval.scaling", "_figure"): "matplotlib, after all trainings",
+    ("eval.membership", "main"): "--help answers without torch and polars",
     ("eval.faithful", "main"): "--help answers without torch and polars",
     ("eval.honesty", "sentiment_analyser"): "an optional library",
     ("eval.wordings", "main"): "--help answers without torch and polars",

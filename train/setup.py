@@ -12,10 +12,8 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import torch
 import yaml
@@ -38,6 +36,7 @@ from llmrec.model import LanguageModel
 from llmrec.objective import Objective
 from llmrec.publishing import check_free, publish, sole_writer
 from llmrec.recommender import Backing, Fitted, Recommender, audit_hash, prompt_room, save_recommender, vocabulary_of
+from llmrec.splits import some_users
 from llmrec.tasks import OBJECTIVES, TASKS
 from llmrec.templates import BARE, PromptTemplate, load_templates
 from llmrec.timelines import Timelines
@@ -187,13 +186,6 @@ def alone_in(scratch: Path) -> Iterator[None]:
             (scratch / "lock").unlink()
             scratch.rmdir()
         lock.close()
-
-
-def some_users(corpus: Corpus, fraction: float, seed: int) -> Corpus:
-    """The corpus with this part of its users, at least two."""
-    users = np.sort(corpus.interactions.frame["user_id"].unique().to_numpy())
-    drawn = np.random.default_rng(seed).permutation(users)[: max(2, round(fraction * len(users)))]
-    return replace(corpus, interactions=replace(corpus.interactions, frame=corpus.interactions.frame.filter(pl.col("user_id").is_in(drawn.tolist()))))
 
 
 def check_isolation(model: LanguageModel, mixture: Mixture) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from eval import scaling
 from eval import trainings as once
-from train.setup import some_users
+from llmrec.splits import some_users
 
 
 @pytest.fixture
