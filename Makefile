@@ -10,8 +10,8 @@ export TOKENIZERS_PARALLELISM := false
 DEMO := runs/demo
 # What takes longest begins first.
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
-RELIABILITY := $(addprefix tests/,test_mutants.py train/test_survival.py train/test_peers.py train/test_checkpoint.py eval/test_killed_run.py test_fuzzed_files.py test_results.py test_generate_faults.py test_power_loss.py test_bad_input.py test_evil_files.py test_accounting.py test_privacy.py test_platform.py test_packaging.py test_steady.py \
-	test_valid_items.py test_vocabulary.py readers/test_json_lines.py metrics/test_ten_thousand.py test_chance.py audit)
+RELIABILITY := $(addprefix tests/,test_mutants.py attacks train/test_survival.py train/test_peers.py train/test_checkpoint.py eval/test_killed_run.py test_fuzzed_files.py test_results.py test_generate_faults.py test_power_loss.py test_bad_input.py test_evil_files.py test_accounting.py test_privacy.py test_platform.py test_packaging.py test_steady.py \
+	test_valid_items.py test_naming.py test_quotations.py test_answered_texts.py test_vocabulary.py readers/test_json_lines.py metrics/test_ten_thousand.py test_chance.py audit)
 
 define LOCK
 import json, re, sys

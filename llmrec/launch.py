@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import functools
 import gc
-import importlib.util
 import json
 import os
 import subprocess
@@ -16,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from llmrec.assets import folder_of
 from llmrec.config import Settings, load_settings
 from llmrec.exits import USAGE, exit_code, refuse_other_encodings, sentence
 
@@ -42,10 +42,12 @@ def collect_seldom() -> None:
 
 def run_training(phase: str, config: str | None, settings: Sequence[str], *, log: Path) -> tuple[int, dict[str, object]]:
     """Trains in a process of its own (what it leaves in memory goes with it): the exit status, and what the command printed ({} where it failed). log: the file of what it says meanwhile."""
-    package = "llmrec.train" if importlib.util.find_spec("llmrec.train") else "train"
-    command = [sys.executable, "-m", f"{package}.{phase}", *(["--config", config] if config else []), *settings]
+    trainings = folder_of("train")  # of this very llmrec, whatever else is installed
+    installed = trainings.parent == Path(__file__).parent
+    command = [sys.executable, "-m", f"{'llmrec.' * installed}train.{phase}", *(["--config", config] if config else []), *settings]
+    environment = dict(os.environ) if installed else {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(trainings.parent), os.environ.get("PYTHONPATH")]))}
     with open(log, "w", encoding="utf-8") as said:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment)
         try:
             printed, _ = process.communicate()
         except KeyboardInterrupt:  # the training got it, too: it saves before it ends
