@@ -4,7 +4,7 @@ import pytest
 
 from llmrec.naming import Names
 
-TITLES = ["Blue Kitchen", "Night Train", "Echo", "Blue Kitchen", "The Blue Kitchen Returns", "夏天的海边", "海边", "", "Charade (1963)", "Children's Hour", "a b"]
+TITLES = ["Blue Kitchen", "Night Train", "Echo", "Blue Kitchen", "The Blue Kitchen Returns", "夏天的海边", "海边", "", "Charade (1963)", "Children's Hour", "a b", "Night Train Blues"]
 NAMES = Names(TITLES)
 
 
@@ -12,6 +12,7 @@ NAMES = Names(TITLES)
     ("Night Train, like Blue Kitchen, is set at night.", [{1}, {0, 3}]),
     ("The Blue Kitchen Returns to Blue Kitchen", [{4}, {0, 3}]),  # the longest counts, once
     ("The Blue Kitchen Return", [{0, 3}]),
+    ("A Night Train Blues", [{11}]),
     ("blue kitchen, a night train and an Echo", []),  # in other letters, and a word that is no name
     ("Blue Kitchens and Overnight Train", []),  # whole words
     ("\u201cNight\u2014Train\u201d", [{1}]),

@@ -25,8 +25,8 @@ def corpus_of(*texts, part="train", summary=None):
 
 def test_a_run_of_thirty_characters_is_found_wherever_it_stands():
     said = Quotations.of(corpus_of("I say it once: " + SECRET + ".", "Something else, and longer than that.", None, ""))
-    for start in range(len(SECRET) - RUN + 1):
-        run = SECRET[start : start + RUN]
+    for start in range(len(SECRET) - 30 + 1):
+        run = SECRET[start : start + 30]
         if run != run.strip():
             continue  # a text ends with no space
         for text in (f"It sounds well and {run}", f"It says {run} or so it seems", f"Loud, {run.upper()}, or not", "a" + run.replace(" ", "  \n") + "b"):
@@ -47,7 +47,8 @@ def test_what_many_have_written_is_nobodys():
 
 
 def test_what_a_reader_of_reviews_sees_is_what_counts():
-    assert Quotations.of(corpus_of("It&#39;s <b>mine</b>, and   nobody else has it at all")).holds("It's mine , and nobody else has it at all")
+    text = "Whoever asks: it's mine alone."
+    assert len(text) == RUN and Quotations.of(corpus_of("Whoever   asks: it&#39;s <b>mine</b> alone.")).holds(text)
 
 
 @pytest.mark.parametrize("seed", range(5))

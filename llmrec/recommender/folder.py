@@ -183,6 +183,7 @@ Recommender.from_pretrained("THIS FOLDER").recommend(history=["ITEM", "ITEM"], k
 | audit hash | {about.get('audit_hash', '')} |
 | seed | {about.get('seed', '')} |
 | command | `{about.get('command', '')}` |
+| privacy | made of its users' events, and may tell whose: `python -m eval.membership` measures how well |
 
 Validation (the part that chose the step):
 
