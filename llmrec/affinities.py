@@ -42,7 +42,7 @@ NUM_NEIGHBOURS = 100
 
 @dataclass(frozen=True)
 class Affinities:
-    """rates: of each task (items,) float64, the log-odds of the item's smoothed share of yes in train.   means: of each task the share of yes of all questions there.   weights: of each task (INPUTS + 1,), those of the regression and its constant.   words: of each task that asks what events lead to, the words of events that say it came to that.   similarity: (items, items), the shrunk cosine of each item's nearest others, as ItemKNN has it."""
+    """rates: of each task (items,) float64, the log-odds of the item's smoothed share of yes in train.   means: of each task the share of yes of all questions there.   weights: of each task (INPUTS + 1,), those of the regression and its constant.   words: of each task the words of events that say it came to what it asks about, none where it asks about no event that others lead to.   similarity: (items, items), the shrunk cosine of each item's nearest others, as ItemKNN has it."""
 
     NUM_ESTIMATES: ClassVar[int] = 2
 
@@ -58,18 +58,19 @@ class Affinities:
         """From train, for those of the yes/no tasks whose answers stand there, both of them, and are no ratings; None where there is none."""
         log, catalog = timelines.corpus.interactions, timelines.corpus.catalog
         rates, means, weights, said = {}, {}, {}, {}
+        asked = {task: binary_questions(timelines, task).filter(pl.col("part") == TRAIN) for task in tasks}
+        # A like of a rated film is a rating: the expectations of ratings say more, and these would cost what is known of a user.
+        asked = {task: questions for task, questions in asked.items() if questions["label"].n_unique() > 1 and not _rated(timelines, task, questions)}
+        if not asked:
+            return None
         # As a request is told, whose pairs of items are the nearest ones.
         stream = train_matrix(timelines)
         similarity = similarities(stream, num_neighbours=NUM_NEIGHBOURS, shrinkages=[SHRINKAGE])[SHRINKAGE]
         pairs = similarity.tocoo()
         counts = np.asarray(stream.sum(axis=0)).ravel()
         together = sp.coo_array((np.rint(pairs.data * (np.sqrt(counts[pairs.row] * counts[pairs.col]) + SHRINKAGE)), (pairs.row, pairs.col)), shape=pairs.shape).tocsr()
-        for task in tasks:
-            questions = binary_questions(timelines, task).filter(pl.col("part") == TRAIN)
+        for task, questions in asked.items():
             item, label = questions["item"].to_numpy(), questions["label"].to_numpy()
-            # A like of a rated film is a rating: the expectations of ratings say more, and these would cost what is known of a user.
-            if len(set(label.tolist())) < 2 or _rated(timelines, task, questions):
-                continue
             means[task] = float(label.mean())
             answers = np.stack([np.bincount(item, minlength=len(catalog)), np.bincount(item, label, len(catalog))], axis=1)
             rates[task] = log_odds(answers, means[task], ITEM_PRIOR)
@@ -77,8 +78,6 @@ class Affinities:
             drawn = np.sort(np.random.default_rng(0).choice(len(label), min(ROWS, len(label)), replace=False))
             weights[task] = logistic(features.of_log(questions, drawn)[:, [features.names.index(name) for name in INPUTS]], label[drawn])
             said[task] = _words_of_yes(log, task)
-        if not rates:
-            return None
         return cls(rates, means, weights, said, similarity.astype(np.float32), catalog)
 
     def __call__(self, task: str, requests: Sequence[Request]) -> np.ndarray:
