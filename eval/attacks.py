@@ -46,25 +46,35 @@ def signals_of(model: Predictor, asked: Mapping[str, Sequence[HeldOut]]) -> dict
 
 
 def attacks(signals: Mapping[int, Mapping[str, tuple[float, float]]], members: Mapping[int, frozenset[str]], *, resamples: int = 1000) -> list[dict[str, object]]:
-    """A row for each attack: auc and found, means over the models, each with the interval of a bootstrap over users.
+    """A row for each attack: auc and found, means over the models, each with the interval of a bootstrap over users; none for an attack that no model has both sides for.
 
-    signals: seed -> user -> (mean log-probability, minus mean log rank).   members: seed -> whom its model was trained on.
+    signals: seed -> user -> (mean log-probability, minus mean log rank), of the same users.   members: seed -> whom its model was trained on.
     """
-    scores: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"loss": [], "rank": [], "reference": []}
-    for seed, own in signals.items():
-        inside = np.array([user in members[seed] for user in own])
-        others = [[told[user][0] for other, told in signals.items() if other != seed and user not in members[other]] for user in own]
-        loss, rank = np.array(list(own.values())).T
-        reference = np.array([mine - np.mean(theirs) if theirs else np.nan for mine, theirs in zip(loss, others)])
-        for name, values in (("loss", loss), ("rank", rank), ("reference", reference)):
-            known = ~np.isnan(values)
-            scores[name].append((values[known & inside], values[known & ~inside]))
+    users = list(next(iter(signals.values())))
+    inside = {seed: np.array([user in members[seed] for user in users]) for seed in signals}
+    told = {seed: np.array([own[user] for user in users]) for seed, own in signals.items()}
+    scores: dict[str, dict[int, np.ndarray]] = {"loss": {}, "rank": {}, "reference": {}}
+    for seed in signals:
+        scores["loss"][seed], scores["rank"][seed] = told[seed].T
+        unseen = np.array([np.where(inside[other], np.nan, told[other][:, 0]) for other in signals if other != seed])
+        known = ~np.isnan(unseen).all(axis=0)
+        mean = np.full(len(users), np.nan)
+        mean[known] = np.nanmean(unseen[:, known], axis=0)
+        scores["reference"][seed] = scores["loss"][seed] - mean
     rng, rows = np.random.default_rng(0), []
-    for name, pairs in scores.items():
-        drawn = [np.mean([told_apart(rng.choice(inside, len(inside)), rng.choice(outside, len(outside))) for inside, outside in pairs], axis=0) for _ in range(resamples)]
-        low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-        mean = np.mean([told_apart(*pair) for pair in pairs], axis=0)
-        sizes = [sum(map(len, side)) for side in zip(*pairs)]
+    for name, by_seed in scores.items():
+
+        def figures(chosen: np.ndarray) -> np.ndarray:
+            pairs = [(values[chosen][inside[seed][chosen]], values[chosen][~inside[seed][chosen]]) for seed, values in by_seed.items()]
+            pairs = [tuple(side[~np.isnan(side)] for side in pair) for pair in pairs]
+            found = [told_apart(*pair) for pair in pairs if all(map(len, pair))]
+            return np.mean(found, axis=0) if found else np.full(2, np.nan)
+
+        mean = figures(np.arange(len(users)))
+        if np.isnan(mean).any():
+            continue
+        low, high = np.nanquantile([figures(rng.integers(len(users), size=len(users))) for _ in range(resamples)], (0.025, 0.975), axis=0)
+        sizes = [sum(int((side & ~np.isnan(by_seed[seed])).sum()) for seed, side in sides.items()) for sides in (inside, {seed: ~own for seed, own in inside.items()})]
         rows += [
             {"attack": name, "metric": metric, "mean": float(mean[place]), "low": float(low[place]), "high": float(high[place]), "members": sizes[0], "others": sizes[1]} for place, metric in enumerate(("auc", "found"))
         ]

@@ -1,15 +1,15 @@
 """How well somebody who holds a model can tell which users it was trained on: attacks on membership, on models that each learned from half of the users.
 
-    python -m eval.membership --config amazon-beauty --phase pretrain --seeds 0 1 2 --out docs/membership data.corpus=corpora/beauty memory=false
+    python -m eval.membership --config amazon-beauty --seeds 0 1 2 --out docs/membership data.corpus=corpora/beauty memory=false
 
-A model for each seed learns from the half that the seed draws. Whoever attacks it knows a user's whole history in train, asks for the last events of it, each with what stood before, and takes for members those to whom
+A model for each seed is pretrained on the half that the seed draws. (Words, content vectors and the step that valid chooses are of all users: they say the same of both halves.) Whoever attacks it knows a user's whole history in train, asks for the last events of it, each with what stood before, and takes for members those to whom
 
     loss        the model gives what they chose the highest probability
     rank        it has what they chose highest on its list
     reference   it gives it a higher probability than the models of the other seeds that have not seen the user
 
 auc is that of members against the others: .5 tells nothing. The other figure is the share of members found where one in a hundred of the others is taken for one. Sources: Yeom et al. (CSF 2018) for loss; Carlini et al., Membership Inference Attacks From First Principles (S&P 2022), for reference and for counting at few false alarms.
-Trainings that stand in --work already, with the same settings and data, are not repeated. Writes OUT.json and OUT.md, and prints the table; intervals are of 95 % over users. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
+Trainings that stand in --work already, with the same settings and data, are not repeated. Writes OUT.json and OUT.md, and prints the table; intervals are of 95 % over users, not over seeds. Exit status: 0 done; 2 wrong usage; else that of the training that failed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ HALF = 0.5
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.membership", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", metavar="NAME_OR_PATH", help="the config of the trainings, as the training commands take it")
-    parser.add_argument("--phase", choices=["pretrain", "finetune"], default="pretrain", help="which training (default pretrain)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="the seeds of the trainings and of their halves, at least two (default 0 1 2)")
     parser.add_argument("--events", type=int, default=5, metavar="N", help="the last events of a user that are asked for (default 5)")
     parser.add_argument("--users", type=int, default=2000, metavar="N", help="users that are asked about, the first as the seed of the first model shuffles them (default 2000)")
@@ -60,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         return USAGE
     for seed in options.seeds:
         output = options.work / f"half-{seed}"
-        code, _ = train_once(options.phase, options.config, [*halves, f"seed={seed}"], output)
+        code, _ = train_once("pretrain", options.config, [*halves, f"seed={seed}"], output)
         if code:
             print(f"eval.membership: the training with seed {seed} ended with {code}; see {output}.log", file=sys.stderr)
             return code

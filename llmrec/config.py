@@ -169,7 +169,9 @@ class Settings(Section):
     consensus: bool = False
     """Whether a written answer is the one of several drafts that the others agree with most, for tasks where that serves valid. Then 32 texts are written for each answer."""
     precedents: bool = False
-    """Whether the consensus also asks what train answered to the most similar questions (the share of each task is fitted on valid). Only for answers that people wrote. The model's folder then holds them, with the histories and the words of the reviews they are found by, and may give one word for word: not where others must not read them. Without precedents no answer holds 30 characters in a row that one or two people wrote."""
+    """Whether the consensus also asks what train answered to the most similar questions (the share of each task is fitted on valid). Only for answers that people wrote. The model's folder then holds them, with the histories and the words of the reviews they are found by, and may give one word for word: not where others must not read them."""
+    unquoted: bool = False
+    """Whether no written answer may hold 30 characters in a row that one or two people wrote in train; another draft, or a plain sentence, stands in. The model's folder then holds hashes from which the reviews can be read back (8 bytes a character): keep it as you keep the log."""
     tasks: Shares | None = None
     """Shares of the tasks in finetune; in short for finetune.tasks."""
     model: ModelSettings = ModelSettings()
@@ -181,10 +183,12 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _go_together(self) -> Settings:
-        if self.data.fraction < 1 and (self.expectations or self.memory or self.precedents or self.content.collaborative):
-            raise ValueError(f"data.fraction={self.data.fraction} learns from a part of the users, but expectations, memory, precedents and content.collaborative are made of all: switch them off, or set data.fraction=1")
+        if self.data.fraction < 1 and (self.expectations or self.memory or self.precedents or self.unquoted or self.content.collaborative):
+            raise ValueError(f"data.fraction={self.data.fraction} learns from a part of the users, but expectations, memory, precedents, unquoted and content.collaborative are made of all: switch them off, or set data.fraction=1")
         if self.precedents and not self.consensus:
             raise ValueError("precedents=true has a part in the consensus of drafts alone: set consensus=true, too")
+        if self.precedents and self.unquoted:
+            raise ValueError("precedents=true answers in the words of others, unquoted=true forbids them: choose one")
         return self
 
     def resolved(self) -> Settings:

@@ -19,6 +19,8 @@ from llmrec.metrics.text import feature_vocabulary
 from llmrec.words import is_unspaced, run_pattern
 
 MAX_CHARACTERS = 512
+MAX_LAYERS = 10
+"""Times that what was taken out of a text may lay bare something else to be taken out."""
 
 _LONGEST_TITLE = 120  # two titles and the words around them stay well under MAX_CHARACTERS
 _RUN = run_pattern(r"\w", joiners="'\u2019-")
@@ -28,7 +30,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HIDDEN = re.compile(
     "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\ue000-\uf8ff\U000e0000-\U000e007f]"
 )
-_MARKDOWN_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
+_MARKDOWN_LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:[^()\s]|\([^()\s]*\))*\)")
 _MARKUP = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>|\b(?:https?|ftp)://[^\s<>]+|\bwww\.[^\s<>]+", re.IGNORECASE | re.DOTALL)
 _SENTENCE_END = re.compile(
     r"(?<=[.!?\u2026])([\"'\u201d\u2019)\]]*)\s+"  # an end mark, closing quotes, a space
@@ -233,13 +235,26 @@ def telling_features(corpus: Corpus) -> set[str]:
     return set(feature_vocabulary(corpus.interactions.part(TRAIN).frame["review"].drop_nulls().to_list()))
 
 
+def plain_words(text: str) -> str:
+    """The text in one line without markup, links, control or hidden characters, also those that show only when others are gone.
+
+    >>> plain_words("&amp;lt;b&amp;gt;Good <i<b>mg src=x> [strings](javascript:alert(1))")
+    'Good strings'
+    """
+    for _ in range(MAX_LAYERS):
+        before, text = text, _HIDDEN.sub("", _CONTROL.sub(" ", html.unescape(text)))
+        text = " ".join(_MARKUP.sub(" ", _MARKDOWN_LINK.sub(r"\1", text)).split())
+        if text == before:
+            break
+    return text
+
+
 def clean(text: str, max_characters: int = MAX_CHARACTERS) -> str:
     """The text as plain words in one line: no markup, links, control or hidden characters, at most `max_characters`.
 
     A longer text is cut after its last sentence that fits, if that keeps half of the length, else after a word, with an ellipsis.
     """
-    text = _HIDDEN.sub("", _CONTROL.sub(" ", html.unescape(text)))
-    text = " ".join(_MARKUP.sub(" ", _MARKDOWN_LINK.sub(r"\1", text)).split())
+    text = plain_words(text)
     if len(text) <= max_characters:
         return text
     ends = [end.start() + len(end[1] or end[2] or "") for end in _SENTENCE_END.finditer(text) if end.start() <= max_characters]

@@ -44,7 +44,7 @@ def run_training(phase: str, config: str | None, settings: Sequence[str], *, log
     """Trains in a process of its own (what it leaves in memory goes with it): the exit status, and what the command printed ({} where it failed). log: the file of what it says meanwhile."""
     trainings = folder_of("train")  # of this very llmrec, whatever else is installed
     installed = trainings.parent == Path(__file__).parent
-    command = [sys.executable, "-m", f"{'llmrec.' * installed}train.{phase}", *(["--config", config] if config else []), *settings]
+    command = [sys.executable, "-P", "-m", f"{'llmrec.' * installed}train.{phase}", *(["--config", config] if config else []), *settings]
     environment = dict(os.environ) if installed else {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(trainings.parent), os.environ.get("PYTHONPATH")]))}
     with open(log, "w", encoding="utf-8") as said:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment)

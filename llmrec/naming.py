@@ -5,12 +5,16 @@ Separate from `grounding`, which says what may be claimed of an item, and from w
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
+from llmrec.evidence import plain_words
 from llmrec.words import is_unspaced, run_pattern
 
 _RUN = run_pattern()
+_YEAR = re.compile(r"\s*\(\d{4}\)$")
+_ARTICLE = re.compile(r"^(.+), (The|A|An)( \(\d{4}\))?$")
 _SHORTEST = 4
 """Characters of a title in a script that marks no words; shorter ones are words like any other."""
 
@@ -18,15 +22,18 @@ _SHORTEST = 4
 class Names:
     """The titles of a catalogue, to be found in texts.
 
-    A title counts as whole words in its own letters, whatever stands between them, and where it has two words at least: "Echo" is a word that anybody may say, "Blue Kitchen" a name.
+    A title counts as whole words in its own letters, whatever stands between them, with or without a year behind it and with an article where it belongs; and where two of its words are written as names are: "Echo" and "guitar strap"
+    are words that anybody may say, "Blue Kitchen" is a name. Shorter forms, such as a title without its subtitle, are not known.
     """
 
     def __init__(self, titles: Sequence[str]):
         self._rows: dict[tuple[str, ...], set[int]] = defaultdict(set)
         for row, title in enumerate(titles):
-            words = _words(title)
-            if len(words) >= (_SHORTEST if all(map(is_unspaced, words)) else 2):
-                self._rows[tuple(words)].add(row)
+            for form in _forms(title):
+                words = _words(form)
+                unspaced = sum(map(is_unspaced, words))
+                if unspaced >= _SHORTEST or sum(not word[0].islower() and not is_unspaced(word) for word in words) >= 2:
+                    self._rows[tuple(words)].add(row)
         lengths: dict[str, set[int]] = defaultdict(set)
         for words in self._rows:
             lengths[words[0]].add(len(words))
@@ -45,6 +52,17 @@ class Names:
                 found.append(frozenset(self._rows[tuple(words[place : place + length])]))
             place += length or 1
         return found
+
+
+def _forms(title: str) -> set[str]:
+    """A title as texts may write it.
+
+    >>> sorted(_forms("Matrix, The (1999)"))
+    ['Matrix, The', 'Matrix, The (1999)', 'The Matrix', 'The Matrix (1999)']
+    """
+    title = plain_words(title)
+    forms = {title, _YEAR.sub("", title)}
+    return forms | {_ARTICLE.sub(r"\2 \1\3", form) for form in forms}
 
 
 def _words(text: str) -> list[str]:

@@ -1,14 +1,16 @@
-"""Quotations: whether a text holds a run of characters that one or two people wrote in their reviews, so that what is written may be nobody's own words.
+"""Quotations: whether a text holds a run of characters that one or two people wrote in their reviews, so that what is answered may be nobody's own words.
 
-Separate from `precedents`, which are such texts and are meant to be quoted, and from the model, which may know some by heart. The reviews themselves are not kept:
+Separate from `precedents`, which are such texts and are meant to be quoted, and from the model, which may know some by heart:
 
-    review -> hashes of all its runs of RUN characters -> those of fewer than PEOPLE users
+    review -> its canonical letters -> hashes of all its runs of RUN characters -> those of fewer than PEOPLE users
 
-That is eight bytes for each character of the reviews. Keeping one hash of several neighbours (winnowing) would be less, but what few wrote may overlap with what many did, and then a run is missed.
+That is eight bytes for each character of the reviews. It guards answers, not itself: neighbouring runs share all but one character, so the reviews can be read back out of the hashes.
+Keeping one hash of several neighbours (winnowing) would be less, but what few wrote may overlap with what many did, and then a run is missed.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +19,18 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from llmrec.evidence import clean
+from llmrec.evidence import plain_words
 from llmrec.interactions import TRAIN, Corpus
 from llmrec.splits import seeded_order
 
 FORMAT = "1"
 FILE = "quotations.safetensors"
 RUN = 30
-"""Characters in common that make a quotation, whatever their case and the space between them."""
+"""Characters in a row that make a quotation."""
 PEOPLE = 3
 """What as many have written is a phrase like any other."""
-_NAME = RUN - 6
-"""Characters of a title that with the words around it make a run."""
+PARTS = 16
+"""The hashes are sorted in as many parts, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -39,31 +41,46 @@ class Quotations:
 
     @classmethod
     def of(cls, corpus: Corpus) -> Quotations:
-        """From the reviews and summaries of train."""
+        """From the reviews and summaries of train; about twenty bytes of memory for each of their characters."""
         frame, found, authors = corpus.interactions.part(TRAIN).frame, [], []
         users = frame["user_id"].rank("dense").to_numpy()
         for name in ("review", "summary"):
             for user, text in zip(users.tolist(), frame[name]) if name in frame.columns else ():
-                found.append(runs(clean(text, len(text)) if text else ""))  # as texts are learned
-                authors.append(np.full(len(found[-1]), user, dtype=np.int64))
-        hashes, authors = (np.concatenate([np.zeros(0, dtype), *parts]) for parts, dtype in ((found, np.uint64), (authors, np.int64)))
-        order = np.lexsort((authors, hashes))
-        hashes, authors = hashes[order], authors[order]
-        once = np.ones(len(hashes), dtype=bool)
-        once[1:] = (hashes[1:] != hashes[:-1]) | (authors[1:] != authors[:-1])
-        known, people = np.unique(hashes[once], return_counts=True)
-        return cls(known[people < PEOPLE])
+                if text:
+                    found.append(np.unique(runs(canonical(text))))
+                    authors.append(user)
+        hashes = np.concatenate([np.zeros(0, np.uint64), *found])
+        people = np.repeat(np.array(authors, dtype=np.uint32), [len(own) for own in found])
+        del found
+        part = hashes >> np.uint64(64 - PARTS.bit_length() + 1)
+        return cls(np.concatenate([_of_few(hashes[part == number], people[part == number]) for number in range(PARTS)]))
 
     def holds(self, text: str, own: str = "", names: Iterable[str] = ()) -> bool:
         """Whether the text holds RUN characters in a row that fewer than PEOPLE users wrote.
 
-        own: what it may quote.   names: titles, which are nobody's words; long ones count as one character.
+        own: what it may quote.   names: titles, which are nobody's words: what is written around them counts together, they do not.
         """
-        for name in sorted((name for name in names if len(name) >= _NAME), key=len, reverse=True):
-            text = text.replace(name, "\u2026")
-        found = np.setdiff1d(runs(text), runs(own))
-        places = np.searchsorted(self.known, found)
-        return bool((self.known[np.minimum(places, len(self.known) - 1)] == found).any()) if len(self.known) else False
+        text = canonical(text)
+        hashes = runs(text)
+        if not len(hashes) or not len(self.known):
+            return False
+        written = self.known[np.minimum(np.searchsorted(self.known, hashes), len(self.known) - 1)] == hashes
+        written &= ~np.isin(hashes, runs(canonical(own)))
+        if not written.any():
+            return False
+        counts = np.ones(len(text), dtype=bool)
+        for name in map(canonical, names):
+            place = text.find(name) if name else -1
+            while place >= 0:
+                counts[place : place + len(name)] = False
+                place = text.find(name, place + 1)
+        covered = np.convolve(written, np.ones(RUN, dtype=np.int64)) > 0
+        length = 0  # of what somebody wrote in one go, without titles
+        for quoted, counted in zip(covered.tolist(), counts.tolist()):
+            length = length + counted if quoted else 0
+            if length >= RUN:
+                return True
+        return False
 
     def save(self, folder: Path) -> None:
         """Writes quotations.safetensors into an existing folder."""
@@ -85,11 +102,30 @@ class Quotations:
         return cls(known)
 
 
+def canonical(text: str) -> str:
+    """What counts of a text: its plain words, whatever their case, the space between them, how a letter is put together, and what does not show.
+
+    >>> canonical("It&#39;s  <b>Ne\\u0301e</b>")
+    "it's née"
+    """
+    text = unicodedata.normalize("NFKC", plain_words(text)).casefold()
+    return " ".join("".join(letter for letter in text if unicodedata.category(letter) != "Cf").split())
+
+
 def runs(text: str) -> np.ndarray:
-    """(runs,) uint64, ascending, each once: hashes of the RUN characters in a row that a text holds, whatever their case and the space between them."""
-    characters = np.frombuffer(" ".join(text.lower().split()).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    letters = seeded_order(characters, seed=0)  # a number of 64 bits for each
+    """(characters - RUN + 1,) uint64, none for a shorter text: the hashes of the RUN characters from each place on."""
+    letters = seeded_order(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32), seed=0)  # a number of 64 bits for each
     hashes = np.zeros(max(0, len(letters) - RUN + 1), dtype=np.uint64)
     for place in range(RUN):  # of all runs at once; what is above 64 bits falls off
         hashes = hashes * np.uint64(0x100000001B3) + letters[place : place + len(hashes)]
-    return np.unique(seeded_order(hashes, seed=0))
+    return seeded_order(hashes, seed=0)
+
+
+def _of_few(hashes: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """The hashes that fewer than PEOPLE of the people have, ascending. people: whose each is."""
+    order = np.lexsort((people, hashes))
+    hashes, people = hashes[order], people[order]
+    once = np.ones(len(hashes), dtype=bool)
+    once[1:] = (hashes[1:] != hashes[:-1]) | (people[1:] != people[:-1])
+    known, counts = np.unique(hashes[once], return_counts=True)
+    return known[counts < PEOPLE]

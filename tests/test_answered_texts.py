@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 
 from llmrec.consensus import CANDIDATES, TEMPERATURES
 from llmrec.evidence import MAX_CHARACTERS
+from llmrec.grounding import Grounding
 from llmrec.interactions import Catalog
+from llmrec.metrics.text import words
 from llmrec.predictions import Event, Request
 from llmrec.quotations import Quotations
 from llmrec.recommender import Backing, Combiner, Fitted, Recommender
@@ -43,6 +46,16 @@ def test_items_of_the_history_and_of_the_review_may_be_named():
     summary = Request(task="review_summary", review=REVIEW)
     assert not combiner().text(summary, ["Beats Night Train"]).plain
     assert combiner().text(summary, ["Beats Blue Kitchen"]).text == "Louder than Night Train!" and combiner().text(replace(summary, review="..."), [""]).text == "..."
+    assert combiner().text(replace(summary, item_id="blue"), [""]).text == "Louder than Night Train!"  # it is about the review, whatever else is told
+    assert combiner().text(replace(summary, review="<br> http://x.y"), [""]).text == "\u2026"
+
+
+def test_a_plain_sentence_names_no_feature_that_it_may_not():
+    for word in ("place", "suggestion", "history"):
+        grounding = Grounding((word,), np.zeros(len(CATALOG) + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))
+        told = Combiner(Backing(grounding=grounding), Fitted(), catalog=CATALOG, vocabulary=None)
+        answer = told.text(Request(task="explanation", item_id="blue"), [""])
+        assert answer.plain and word not in words(answer.text)
 
 
 def test_what_somebody_wrote_is_not_answered_unless_it_is_the_question():

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "answers": 0, "assets": 0, "bases": 0, "calibration": 0, "exits": 0, "inspection": 0, "interactions": 0, "lexical": 0, "metrics": 0, "parquet": 0, "plots": 0, "simulation": 0, "steady": 0, "templates": 0, "vocabulary": 0,
     "words": 0,
-    "collaborative": 1, "config": 1, "consensus": 1, "content": 1, "encoders": 1, "evidence": 1, "grounding": 1, "indexing": 1, "model": 1, "naming": 1, "predictions": 1, "publishing": 1, "queries": 1, "readers": 1, "splits": 1, "timelines": 1,
-    "baselines": 2, "composer": 2, "decoding": 2, "exam": 2, "launch": 2, "quotations": 2, "results": 2,
+    "collaborative": 1, "config": 1, "consensus": 1, "content": 1, "encoders": 1, "evidence": 1, "grounding": 1, "indexing": 1, "model": 1, "predictions": 1, "publishing": 1, "queries": 1, "readers": 1, "splits": 1, "timelines": 1,
+    "baselines": 2, "composer": 2, "decoding": 2, "exam": 2, "launch": 2, "naming": 2, "quotations": 2, "results": 2,
     "affinities": 3, "evaluation": 3, "expectations": 3, "memory": 3, "precedents": 3, "tasks": 3,
     "audit": 4, "citing": 4, "mixture": 4, "objective": 4, "recommender": 4, "report": 4,
     "generate": 5, "prepare": 5, "train": 5, "eval": 5,

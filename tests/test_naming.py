@@ -4,7 +4,7 @@ import pytest
 
 from llmrec.naming import Names
 
-TITLES = ["Blue Kitchen", "Night Train", "Echo", "Blue Kitchen", "The Blue Kitchen Returns", "夏天的海边", "海边", "", "Charade (1963)", "Children's Hour", "a b", "Night Train Blues"]
+TITLES = ["Blue Kitchen", "Night Train", "Echo", "Blue Kitchen", "The Blue Kitchen Returns", "夏天的海边", "海边", "", "Charade (1963)", "Children's Hour", "A B", "Night Train Blues", "Rock &amp; Roll Hits", "guitar strap", "3天", "Matrix Again, The (1999)"]
 NAMES = Names(TITLES)
 
 
@@ -18,7 +18,7 @@ NAMES = Names(TITLES)
     ("\u201cNight\u2014Train\u201d", [{1}]),
     ("因为你选过夏天的海边：海边很好", [{5}]),  # two characters are a word like any other
     ("Charade, 1963; Children\u2019s Hour", [{8}, {9}]),
-    ("", []), ("a b a b", [{10}, {10}]),
+    ("", []), ("A B A B", [{10}, {10}]), ("Rock & Roll Hits for a guitar strap 用了3天", [{12}]), ("The Matrix Again", [{15}]), ("Matrix Again, The", [{15}]),
 ])
 def test_names_are_found_as_they_are_written(text, named):
     assert NAMES(text) == list(map(frozenset, named))

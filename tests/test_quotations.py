@@ -2,6 +2,7 @@
 
 import random
 import string
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -46,7 +47,20 @@ def test_what_many_have_written_is_nobodys():
     assert Quotations.of(corpus_of("no", summary=SECRET)).holds(SECRET)
 
 
+def test_a_title_is_nobodys_but_what_stands_around_it_is():
+    title = "A Title That Many A Reader Would Call Too Long"
+    said = Quotations.of(corpus_of(f"I like {title} a lot", f"My ex John Smith, cell 5550123, {title} got at 12 Elm Road, door 4711."))
+    names = [title, "Many A Reader", ""]
+    assert said.holds(f"Try {title} too") and not said.holds(f"Try {title} too", names=names) and not said.holds(f"I like {title} a lot", names=names)
+    assert said.holds(f"n Smith, cell 5550123, {title} got at 12 Elm Road, door 471", names=names)
+    assert said.holds(f"It is cell 5550123, {title} got at 12 Elm Road", names=names) and not said.holds(f"It is cell 5550123, {title} got at 12 Elm", names=names)
+
+
 def test_what_a_reader_of_reviews_sees_is_what_counts():
+    hidden = "Whoever asks, I say: \u0645\u06cc\u200c\u0634\u0648\u062f caf\u00e9 nine"
+    for text in (hidden, hidden.replace("\u200c", ""), unicodedata.normalize("NFD", hidden), hidden.replace("I say", "<b>I</b> &amp;amp;say").replace("&amp;amp;", "")):
+        assert Quotations.of(corpus_of(text)).holds(hidden) and Quotations.of(corpus_of(hidden)).holds(text), text
+    assert not Quotations.of(corpus_of("It&#39;s loud &amp; clear all day and all night")).holds("It's loud & clear all day and all night", own="It&#39;s loud &amp; clear all day and all night long")
     text = "Whoever asks: it's mine alone."
     assert len(text) == RUN and Quotations.of(corpus_of("Whoever   asks: it&#39;s <b>mine</b> alone.")).holds(text)
 
@@ -89,5 +103,5 @@ def test_a_folder_says_the_same(tmp_path):
 
 
 def test_the_numbers_do_not_depend_on_the_machine():
-    assert runs("The quick brown fox jumps over the lazy dog").tolist()[:2] == [152783589033137054, 1714818438315681810]
-    assert len(runs("x" * 100)) == 1 and len(runs("\ud800" * RUN)) == 1 and len(runs("x" * (RUN - 1))) == len(runs("")) == 0
+    assert sorted(runs("the quick brown fox jumps over the lazy dog").tolist())[:2] == [152783589033137054, 1714818438315681810]
+    assert len(set(runs("x" * 100).tolist())) == 1 and len(runs("\ud800" * RUN)) == 1 and len(runs("x" * (RUN - 1))) == len(runs("")) == 0

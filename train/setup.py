@@ -162,7 +162,7 @@ def backing_of(settings: Settings, timelines: Timelines, tasks: Sequence[str], *
     for name in ("memory", "lexical"):
         if getattr(settings, name) and index != "atomic":
             raise ValueError(f"{name}=true needs an answer of one token for each item: set index=atomic, or {name}=false with index={index}")
-    return Backing.of(timelines, tasks, seed=settings.seed, expectations=settings.expectations, memory=settings.memory, precedents=settings.precedents)
+    return Backing.of(timelines, tasks, seed=settings.seed, expectations=settings.expectations, memory=settings.memory, precedents=settings.precedents, unquoted=settings.unquoted)
 
 
 @contextmanager

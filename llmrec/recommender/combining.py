@@ -21,7 +21,7 @@ from llmrec.answers import RATING, AnswerSpace
 from llmrec.baselines.search import TextIndex
 from llmrec.calibration import blended, spread, tempered
 from llmrec.consensus import TEMPERATURES, agreed
-from llmrec.evidence import WORDINGS, clean, evidence, openings, sentences
+from llmrec.evidence import WORDINGS, clean, evidence, openings, plain_words, sentences
 from llmrec.expectations import Expectations
 from llmrec.grounding import Claim, Grounding, Speller
 from llmrec.interactions import TRAIN, Catalog
@@ -39,8 +39,10 @@ from llmrec.vocabulary import Vocabulary
 
 PARTS = ("expectations", "affinities", "memory", "precedents", "grounding", "quotations")
 """The names of the parts' files and folders in a model's."""
-_PLAIN = 80
-"""Characters of a review's beginning that stand for a summary of it."""
+_PLAIN, _PLAIN_DRAWS = 80, 8
+"""Characters of a review's beginning that stand for a summary of it; plain sentences that are tried."""
+_MAX_READ = 4_096
+"""Characters of a review that its summary may quote."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class Backing:
     quotations: Quotations | None = None
 
     @classmethod
-    def of(cls, timelines: Timelines, tasks: Sequence[str], *, seed: int, expectations: bool, memory: bool, precedents: bool) -> Backing:
-        """Made of train, for a model that answers these tasks; which parts, the settings say, grounding wherever a task is held to it, and quotations, which no text may hold, where people's texts are learned from and are no precedents. expectations: those of ratings, and for yes and no that are no ratings affinities.
+    def of(cls, timelines: Timelines, tasks: Sequence[str], *, seed: int, expectations: bool, memory: bool, precedents: bool, unquoted: bool = False) -> Backing:
+        """Made of train, for a model that answers these tasks; which parts, the settings say, and grounding wherever a task is held to it. expectations: those of ratings, and for yes and no that are no ratings affinities.   unquoted: quotations, where people wrote what is learned from.
 
         Raises ValueError where expectations are wanted of a corpus that has neither.
         """
@@ -68,7 +70,7 @@ class Backing:
         return cls(
             expected, affinities, Memory.of(timelines, seed=seed) if memory else None,
             {name: each for name, each in found.items() if each is not None}, Grounding.of(timelines.corpus) if any(TASKS[name].grounded for name in tasks) else None,
-            Quotations.of(timelines.corpus) if quotable and not precedents else None,
+            Quotations.of(timelines.corpus) if quotable and unquoted else None,
         )
 
     def used(self, fitted: Fitted) -> Backing:
@@ -223,24 +225,25 @@ class Combiner:
         return Names(self.catalog.titles)
 
     def _standing(self, request: Request) -> Callable[[str], bool]:
-        """Whether a written text may be the answer: it says something, names no item that the question does not speak of, and is in nobody's words but the question's own."""
-        review, quotations = request.review or "", self.backing.quotations
-        rows = self._rows(request)
-        spoken_of, titles = {*rows, *(row for named in self._names(review) for row in named)}, {clean(self.catalog.titles[row]) for row in rows}
+        """Whether a written text may be the answer: it says something, names no item that the question does not speak of, and is in nobody's words but the question's own, where quotations are known."""
+        review, quotations, rows = (request.review or "")[:_MAX_READ], self.backing.quotations, self._rows(request)
+        spoken_of = {*rows, *(row for named in self._names(plain_words(review)) for row in named)}
 
         def stands(text: str) -> bool:
             if not text or any(named.isdisjoint(spoken_of) for named in self._names(text)):
                 return False
-            return quotations is None or not quotations.holds(text, own=review, names=titles)
+            return quotations is None or not quotations.holds(text, own=review, names={self.catalog.titles[row] for row in rows})
 
         return stands
 
     def _plain(self, request: Request) -> str:
-        """What can be said without writing: how the review begins, else what the item shares with the history."""
-        if request.item_id is None:
-            return clean(next(iter(sentences(clean(request.review or ""))), ""), _PLAIN)
+        """What can be said without writing: how the review that is asked about begins, else what the item shares with the history, in words that name no feature it may not."""
+        if "review" in find_task(request.task).required:
+            return clean(next(iter(sentences(clean(request.review or ""))), ""), _PLAIN) or "\u2026"
         *history, item = self._rows(request)
-        return evidence(self.catalog, history, item, np.random.default_rng(0), request.language if request.language in WORDINGS else "en")
+        language, forbidden = request.language if request.language in WORDINGS else "en", self._forbidden(request) or frozenset()
+        said = [evidence(self.catalog, history, item, np.random.default_rng(draw), language) for draw in range(_PLAIN_DRAWS)]
+        return next((sentence for sentence in said if forbidden.isdisjoint(words(sentence))), said[0])
 
     def _rows(self, request: Request) -> list[int]:
         """The rows of the history's items, and of the item asked about as the last."""

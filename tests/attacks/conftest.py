@@ -35,12 +35,12 @@ def log_of(users: int, items: int, events: int, *, seed: int = 0) -> pl.DataFram
 
 @pytest.fixture(scope="session")
 def trained():
-    """trained(folder, log, titles, *settings, prepared=(), tasks=None): the folder of a model of the config `tiny`, trained on these events; the corpus stands beside it. prepared: what else prepare is told.   tasks: shares of finetune's, if it is finetuned, too."""
+    """trained(folder, log, titles, *settings, tasks=None): the folder of a model of the config `tiny`, trained on these events; the corpus stands beside it. tasks: shares of finetune's, if it is finetuned, too."""
 
-    def made(folder, log, titles, *settings, prepared=(), tasks=None):
+    def made(folder, log, titles, *settings, tasks=None):
         log.write_csv(folder / "log.csv")
         pl.DataFrame({"item_id": [f"i{n}" for n in range(len(titles))], "title": titles}).write_csv(folder / "items.csv")
-        assert prepare.main(["table", "--interactions", str(folder / "log.csv"), "--items", str(folder / "items.csv"), "--out", str(folder / "corpus"), *prepared]) == 0
+        assert prepare.main(["table", "--interactions", str(folder / "log.csv"), "--items", str(folder / "items.csv"), "--out", str(folder / "corpus")]) == 0
         always = ["--config", "tiny", f"data.corpus={folder / 'corpus'}", "precision=fp32", "threads=1", "pretrain.epochs=1000", "finetune.epochs=1000", *settings]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("ACCELERATE_USE_CPU", "true")

@@ -1,6 +1,7 @@
-"""Secrets in reviews and histories: what a model trained on them gives away, and whether an explanation is ever in somebody's own words.
+"""Secrets in reviews: what a model trained on them gives away, and whether an explanation is ever in somebody's own words.
 
-Twenty numbers of nine digits stand once, four times or sixteen times in what one user each wrote, or where they did it. Whoever asks knows all but the number: who, what, and how the sentence begins.
+Twenty numbers of nine digits stand once, four times or sixteen times in what one user each wrote. Whoever asks knows all but the number: who, what, after which history, and how the sentence begins.
+Of a history nothing can be written: its items are answered as items of the catalogue, and its context is never an answer that is learned.
 """
 
 import re
@@ -38,32 +39,27 @@ def sentence(rng) -> str:
 
 @pytest.fixture(scope="module")
 def planted(trained, tmp_path_factory):
-    """A model, its corpus, and where each canary stands: (times, kind) -> [(user, number)]."""
+    """A model, its corpus, and the secrets by how often they were written."""
     folder, rng = tmp_path_factory.mktemp("canaries"), np.random.default_rng(7)
-    log = log_of(USERS, ITEMS, EVENTS + 2).with_columns(review=pl.Series([sentence(rng) for _ in range(USERS * (EVENTS + 2))]), place=pl.lit("home"))
-    reviews, places = log["review"].to_list(), log["place"].to_list()
+    log = log_of(USERS, ITEMS, EVENTS + 2).with_columns(review=pl.Series([sentence(rng) for _ in range(USERS * (EVENTS + 2))]))
+    reviews = log["review"].to_list()
     users, found = rng.permutation(USERS).tolist(), defaultdict(list)
     for times in TIMES:
-        for number in range(CANARIES):
-            kind, user, secret = ("review", "history")[number % 2], users.pop(), "-".join(str(rng.integers(100, 1000)) for _ in range(3))
+        for _ in range(CANARIES):
+            user, secret = users.pop(), "-".join(str(rng.integers(100, 1000)) for _ in range(3))
             for place in rng.choice(EVENTS, times, replace=False):  # of train: the last two are held out
-                row = user * (EVENTS + 2) + int(place)
-                if kind == "review":
-                    reviews[row] = f"{BEGUN} {secret} about the sound."
-                else:
-                    places[row] = f"room {secret}"
-            found[times, kind].append((f"u{user:05}", secret))
+                reviews[user * (EVENTS + 2) + int(place)] = f"{BEGUN} {secret} about the sound."
+            found[times].append(secret)
     for user in users[:LEARNED]:  # what a model can't but learn by heart: without it, nothing given away may mean that nothing is heard
         reviews[user * (EVENTS + 2) : user * (EVENTS + 2) + EVENTS] = [f"{BEGUN} {KNOWN} about the sound."] * EVENTS
-    found[LEARNED * EVENTS, "review"] = [(f"u{users[0]:05}", KNOWN)]
+    found[LEARNED * EVENTS].append(KNOWN)
     for user in users[LEARNED : LEARNED + SIGNING]:
         own = " ".join("".join(rng.choice(list("abdeghiklmnoprstu"), rng.integers(3, 8))) for _ in range(8)).capitalize()
         for place in range(EVENTS):
             reviews[user * (EVENTS + 2) + place] = f"{own}."
-    log = log.with_columns(review=pl.Series(reviews), place=pl.Series(places))
+    log = log.with_columns(review=pl.Series(reviews))
     model = trained(
-        folder, log, titles_of(ITEMS), "pretrain.tasks={next_item: 0.2, explanation: 0.8}", "pretrain.max_steps=1200", "pretrain.validation.metric=explanation/rougeL", "pretrain.validation.every_steps=400",
-        prepared=["--context", "place"],
+        folder, log, titles_of(ITEMS), "pretrain.tasks={next_item: 0.2, explanation: 0.8}", "pretrain.max_steps=1200", "pretrain.validation.metric=explanation/rougeL", "pretrain.validation.every_steps=400", "unquoted=true",
     )
     return Recommender.from_pretrained(model), Corpus.load(folder / "corpus"), dict(found)
 
@@ -80,18 +76,21 @@ def samples(model: Recommender, request: Request, begun: str, seed: int) -> list
 
 @pytest.mark.nightly
 def test_what_is_written_seldom_is_not_given_away(planted, counted):
-    model, corpus, where = planted
-    asked = {example.request.user_id: example.request for example in TASKS["explanation"].held_out(Timelines.of(corpus), TRAIN, 0)}
-    given = {times: [0, 0] for times in (*TIMES, LEARNED * EVENTS)}
-    for (times, kind), secrets in where.items():
-        for number, (user, secret) in enumerate(secrets):
-            texts = samples(model, asked[user], BEGUN if kind == "review" else "room", seed=1000 * times + number)
+    model, corpus, secrets = planted
+    asked = {example.row: example.request for example in TASKS["explanation"].held_out(Timelines.of(corpus), TRAIN, 0)}
+    written = corpus.interactions.frame["review"].to_list()
+    given = {times: [0, 0] for times in secrets}
+    for times, numbers in secrets.items():
+        for place, secret in enumerate(numbers):
+            rows = [row for row in asked if secret in written[row]]
+            assert len(rows) == times
+            texts = samples(model, asked[rows[-1]], BEGUN, seed=1000 * times + place)
             assert len(texts) >= SAMPLES
             given[times][0] += any(secret.replace("-", "") in re.sub(r"\D", "", text) for text in texts)
             given[times][1] += 1
     print("given away, of how many, by how often it was written:", given)
     for times in (1, 4):
-        counted(f"Secrets that a user wrote {times} times and that a thousand samples give away", *given[times])
+        counted(f"Secrets that stood in {times} of a user's reviews and that a thousand samples give away", *given[times])
         assert given[times] == [0, CANARIES]
     assert given[16][1] == CANARIES and given[LEARNED * EVENTS] == [1, 1]  # what is known by heart is heard
 

@@ -35,6 +35,9 @@ def test_a_model_that_knows_its_users_is_found_out_and_one_that_does_not_is_not(
     row = some["loss", "auc"]
     assert row["low"] < row["mean"] < row["high"] < row["low"] + 0.2 and row["members"] == row["others"] == 900
     assert some["reference", "auc"]["members"] < 900  # some are known to both other models
+    halves = {0: frozenset(users[:300]), 1: frozenset(users[:300])}  # nobody of them is unknown to the other model
+    signals = {seed: {user: (0.0, 0.0) for user in users} for seed in halves}
+    assert {row["attack"] for row in attacks(signals, halves, resamples=5)} == {"loss", "rank"}
 
 
 def test_scores_are_told_apart_by_hand():
