@@ -59,7 +59,7 @@ def _told(phase: str, config: str | None, settings: Sequence[str], output: Path)
     manifest, base = Path(resolved.data.corpus) / "manifest.json", Path(resolved.model.base)
     listing = [base / "files.json"] if (base / "files.json").is_file() else sorted(path for path in base.glob("*") if path.suffix in (".safetensors", ".json"))
     return {
-        "phase": phase, "settings": resolved.model_dump(mode="json", exclude={"output", "overwrite"}),
+        "phase": phase, "settings": resolved.model_dump(mode="json", exclude={"output", "overwrite"}, exclude_defaults=True),  # a setting that comes later leaves what was trained as it is
         "data_hash": json.loads(manifest.read_text(encoding="utf-8"))["data_hash"] if manifest.is_file() else None,
         "base": {path.name: sha256(path) for path in listing},
     }
