@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from llmrec.config import load_settings
 from llmrec.consensus import CANDIDATES, TEMPERATURES
 from llmrec.evidence import MAX_CHARACTERS
 from llmrec.grounding import Grounding
@@ -14,6 +15,7 @@ from llmrec.metrics.text import words
 from llmrec.predictions import Event, Request
 from llmrec.quotations import Quotations
 from llmrec.recommender import Backing, Combiner, Fitted, Recommender
+from llmrec.timelines import Timelines
 from tests.test_quotations import SECRET, corpus_of
 
 CATALOG = Catalog(pl.DataFrame({"item_id": ["blue", "night", "echo", "nameless", "long"], "title": ["Blue Kitchen", "Night Train", "Echo", "", "A Title That Many A Reader Would Call Too Long"], "genres": [["Drama"], ["Drama"], ["Comedy"], ["Comedy"], []]}))
@@ -71,6 +73,18 @@ def test_of_several_drafts_the_best_that_stands_is_taken():
     answer = combiner(fitted=fitted).text(ASKED, drafts)
     assert answer.text == "Just like it." and not answer.plain
     assert combiner(fitted=fitted).text(ASKED, ["Night Train"] * len(TEMPERATURES)).plain
+
+
+def test_quotations_are_known_where_that_is_asked_for_and_people_wrote(toy_corpus, tmp_path):
+    made = lambda corpus, tasks=("explanation", "next_item"), unquoted=True: Backing.of(Timelines.of(corpus), tasks, seed=0, expectations=False, memory=False, precedents=False, unquoted=unquoted)  # noqa: E731
+    backing = made(toy_corpus)
+    assert len(backing.quotations.known) and made(toy_corpus, unquoted=False).quotations is made(toy_corpus, ["next_item"]).quotations is None
+    backing.save(tmp_path)
+    assert (Backing.load(tmp_path, toy_corpus.catalog, ["explanation"]).quotations.known == backing.quotations.known).all()
+    log = toy_corpus.interactions
+    assert made(replace(toy_corpus, interactions=replace(log, frame=log.frame.drop("review", "summary")))).quotations is None
+    with pytest.raises(ValueError, match="choose one"):
+        load_settings("tiny", ["data.corpus=c", "output=o", "consensus=true", "precedents=true", "unquoted=true"])
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
