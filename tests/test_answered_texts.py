@@ -77,11 +77,12 @@ def test_of_several_drafts_the_best_that_stands_is_taken():
 
 def test_quotations_are_known_where_that_is_asked_for_and_people_wrote(toy_corpus, tmp_path):
     made = lambda corpus, tasks=("explanation", "next_item"), unquoted=True: Backing.of(Timelines.of(corpus), tasks, seed=0, expectations=False, memory=False, precedents=False, unquoted=unquoted)  # noqa: E731
+    log = toy_corpus.interactions
+    toy_corpus = replace(toy_corpus, interactions=replace(log, frame=log.frame.with_columns(review=pl.concat_str(pl.lit("What I have to say of it is known to me alone: "), "user_id"))))  # longer than a phrase
     backing = made(toy_corpus)
     assert len(backing.quotations.known) and made(toy_corpus, unquoted=False).quotations is made(toy_corpus, ["next_item"]).quotations is None
     backing.save(tmp_path)
     assert (Backing.load(tmp_path, toy_corpus.catalog, ["explanation"]).quotations.known == backing.quotations.known).all()
-    log = toy_corpus.interactions
     assert made(replace(toy_corpus, interactions=replace(log, frame=log.frame.drop("review", "summary")))).quotations is None
     with pytest.raises(ValueError, match="choose one"):
         load_settings("tiny", ["data.corpus=c", "output=o", "consensus=true", "precedents=true", "unquoted=true"])
