@@ -219,8 +219,8 @@ def test_residual_dropout_leaves_the_saved_model_plain(lm):
     assert len(handles) == 2 * lm.config.num_hidden_layers and list(lm.state_dict()) == names
     assert torch.equal(lm(tokens).logits, plain)
     lm.train()
-    for dropout in (module for module in lm.modules() if isinstance(module, torch.nn.Dropout)):
-        dropout.p = 0.0
+    for layer in (module for module in lm.modules() if isinstance(module, torch.nn.Dropout)):
+        layer.p = 0.0
     torch.manual_seed(0)
     assert not torch.equal(lm(tokens).logits, plain)
     for handle in handles:

@@ -278,7 +278,7 @@ def test_a_crash_leaves_the_old_file_and_the_same_command_goes_on(model, tmp_pat
 def test_rows_of_another_model_are_not_gone_on_from(model, tmp_path, monkeypatch, capsys):
     (tmp_path / "in.jsonl").write_text(lines(requests(6)))
     asked = [str(model), "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.jsonl")]
-    with ResultFile(tmp_path / "out.jsonl", generate._key(generate._parser().parse_args(asked))) as results:
+    with ResultFile(tmp_path / "out.jsonl", generate._key(generate._parser().parse_args(asked))):
         assert generate.main(asked) == 2 and "another process is writing" in capsys.readouterr().err
     (tmp_path / "out.jsonl").unlink()
     (tmp_path / ".part-out.jsonl").write_text('{"id": "r0"}\n')
