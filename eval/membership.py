@@ -53,7 +53,10 @@ def main(argv: list[str] | None = None) -> int:
 
     halves = [*options.settings, f"data.fraction={HALF}"]
     try:
-        corpus = Corpus.load(load_settings(options.config, [*halves, f"output={options.work}"]).data.corpus)
+        settings = load_settings(options.config, [*halves, f"output={options.work}"])
+        if not settings.pretrain.tasks.get("next_item"):
+            raise ValueError(f"users are asked what they chose next, and pretrain.tasks has no next_item but {', '.join(settings.pretrain.tasks)}: give it a share")
+        corpus = Corpus.load(settings.data.corpus)
     except (OSError, ValueError) as error:
         print(f"eval.membership: {error}", file=sys.stderr)
         return USAGE

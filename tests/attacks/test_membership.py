@@ -81,6 +81,7 @@ def test_usage(tmp_path, capsys):
         assert ended.value.code == 2
     assert main(["--config", "tiny", "--out", str(tmp_path / "m"), f"data.corpus={tmp_path}"]) == 2 and "not a prepared corpus" in capsys.readouterr().err
     assert main(["--config", "tiny", "--out", str(tmp_path / "m"), f"data.corpus={tmp_path}", "memory=true"]) == 2 and "made of all" in capsys.readouterr().err
+    assert main(["--config", "tiny", "--out", str(tmp_path / "m"), f"data.corpus={tmp_path}", "pretrain.tasks={click: 1.0}"]) == 2 and "no next_item but click" in capsys.readouterr().err
 
 
 @pytest.mark.slow
