@@ -35,7 +35,7 @@ from llmrec.timelines import Timelines
 from .null_run import null_fault
 from .suite import Suite, chosen
 
-RANDOM = "random"
+RANDOM, LEAKING = "random", "leaking"
 TUNED_ON = 2_000
 
 
@@ -52,9 +52,9 @@ def evaluate_suite(
     folder: Path, hashes: Mapping[str, str] = MappingProxyType({}), tasks: Mapping[str, Task] = TASKS, baselines: Mapping[str, type[Baseline]] = BASELINES,
 ) -> Report:
     """Asks every model and baseline the questions of every task, and the random baseline too, chosen or not; saves predictions in `folder`/predictions and
-    returns what they score. Answers that stand there already, of the same model to the same questions by the same code, are taken, so that a stopped evaluation goes on.
+    returns what they score. Answers that stand there already, of the same model or baseline to the same questions by the same code, are taken, so that a stopped evaluation goes on, and a further seed stands beside baselines that were asked before.
 
-    A model is asked the tasks in its `tasks`, if it has that attribute, else all of them. Baselines are fitted once, on train. Each model is compared with
+    A model is asked the tasks in its `tasks`, if it has that attribute, else all of them. Baselines are fitted once, on train, where answers of theirs are wanting. Each model is compared with
     the best baseline of the task. The questions, the popularities that are counted and the saved answers are searched for leaks; what is found is said at
     once and stands in the report. hashes: model name -> the hash its answers are saved with.
 
@@ -75,19 +75,24 @@ def evaluate_suite(
         if not entrants:
             _say(f"{exam.task}: left out, no model was made with it")
             continue
-        entrants |= fitted.serving(exam.task)
         found = _audited(f"questions of {exam.task}", audit_examples(timelines, {exam.task: exam.held_out}, exam.part))
         saved: list[Finding | None] = []
-        for name, model in entrants.items():
+        for name in (*entrants, *fitted.serving(exam.task)):
             about = {"data_hash": timelines.corpus.data_hash, "model_hash": hashes.get(name, "")}
-            path = saved_answers(model, name, exam, folder=folder, **about)
+            path = standing_answers("", name, exam, folder=folder, **about) if fitted.is_ours(name) else None
+            if path is None:
+                model = entrants[name] if name in entrants else fitted[name]
+                if model is None:
+                    continue
+                if name in fitted.leaks:
+                    about["model_hash"] = LEAKING  # so that it is asked, and found, again
+                path = saved_answers(model, name, exam, folder=folder, **about)
             found += _scored(path, background, suite.resamples)
             saved.append(foreign_answers(path, exam.held_out, model=name, **about))
         found += _audited(f"answers to {exam.task}", _audit_of(saved))
         faults.append(null_fault(exam, [row for row in found.rows if row["model"] == RANDOM], num_items=len(timelines.corpus.catalog)))
         report += found + _compared(exam, found, [name for name in entrants if name in models], folder / "predictions", suite.resamples)
-    counted = {"report": background.popularity} | {name: baseline.popularity for name, baseline in fitted.fitted.items() if hasattr(baseline, "popularity")}
-    report += _audited("popularity", _audit_of([popularity_of_all(popularity, timelines) for popularity in counted.values()]))
+    report += _audited("popularity", _audit_of([popularity_of_all(background.popularity, timelines), *fitted.leaks.values()]))
     if not report.rows:
         raise ValueError(f"nothing was asked: none of the tasks {', '.join(names)} is allowed by both the corpus and a model")
     if any(faults):
@@ -112,27 +117,45 @@ def exams_of(suite: Suite, timelines: Timelines, tasks: Sequence[Task]) -> Itera
 
 def saved_answers(model: Predictor, name: str, exam: Exam, *, folder: Path, data_hash: str, model_hash: str) -> Path:
     """The file of a model's answers in `folder`/predictions. What stands there already is taken if the same model gave it to the same questions by the same code; model_hash: "" for a model that has none, and is asked again."""
+    wording = str(getattr(model, "wording", ""))
+    path = standing_answers(wording, name, exam, folder=folder, data_hash=data_hash, model_hash=model_hash) if model_hash else None
+    return path or save_predictions(model, name, exam, folder=folder / "predictions", about=_about(wording, exam, data_hash, model_hash))
+
+
+def standing_answers(wording: str, name: str, exam: Exam, *, folder: Path, data_hash: str, model_hash: str) -> Path | None:
+    """The file of answers that stands in `folder`/predictions already, if they are those of this model, asked in this wording, to these questions, by the same code."""
     path = folder / "predictions" / f"{exam.task}.{name}.parquet"
-    about = {"data_hash": data_hash, "model_hash": model_hash, "code_hash": _code_hash(), "asked": exam.fingerprint, "wording": str(getattr(model, "wording", ""))}
-    if model_hash and _stands(path, {**about, "model": name, "seed": str(exam.seed)}):
-        _say(f"{exam.task} | {name}: its answers stand there already")
-        return path
-    return save_predictions(model, name, exam, folder=folder / "predictions", about=about)
+    if not _stands(path, {**_about(wording, exam, data_hash, model_hash), "model": name, "seed": str(exam.seed)}):
+        return None
+    _say(f"{exam.task} | {name}: its answers stand there already")
+    return path
+
+
+def _about(wording: str, exam: Exam, data_hash: str, model_hash: str) -> dict[str, str]:
+    return {"data_hash": data_hash, "model_hash": model_hash, "code_hash": _code_hash(), "asked": exam.fingerprint, "wording": wording}
 
 
 class _Fitted:
-    """Baselines, fitted when first needed and kept for the next task. One that is tuned on questions (its `fit` takes `valid`) gets those of valid."""
+    """Baselines, fitted when first needed and kept for the next task. One that is tuned on questions (its `fit` takes `valid`) gets those of valid.
+
+    leaks: those that counted other events than train's, by name.
+    """
 
     def __init__(self, timelines: Timelines, classes: Mapping[str, type[Baseline]], seed: int, tasks: Mapping[str, Task]):
         self.timelines, self.classes, self.seed, self.tasks = timelines, classes, seed, tasks
         self.fitted: dict[str, Baseline | None] = {}
+        self.leaks: dict[str, Finding] = {}
 
-    def serving(self, task: str) -> dict[str, Baseline]:
-        """The baselines that answer this task, by name."""
-        fitted = {name: self._fit(name) for name, kind in self.classes.items() if task in kind.tasks}
-        return {name: baseline for name, baseline in fitted.items() if baseline is not None}
+    def serving(self, task: str) -> list[str]:
+        """The names of the baselines that answer this task."""
+        return [name for name, kind in self.classes.items() if task in kind.tasks]
 
-    def _fit(self, name: str) -> Baseline | None:
+    def is_ours(self, name: str) -> bool:
+        """Whether the hash of our code stands for all that its answers follow from beside the data."""
+        return name in self.classes and self.classes[name].__module__.split(".")[0] == llmrec.__name__
+
+    def __getitem__(self, name: str) -> Baseline | None:
+        """The baseline; None for one that cannot be fitted here."""
         if name not in self.fitted:
             start = time.monotonic()
             try:
@@ -145,7 +168,9 @@ class _Fitted:
                 # Its extra is not installed, or train lacks what it learns from: the others are still worth measuring.
                 baseline = None
                 _say(f"baseline {name}: left out. {error}")
+            leak = popularity_of_all(baseline.popularity, self.timelines) if hasattr(baseline, "popularity") else None
             self.fitted[name] = baseline
+            self.leaks |= {name: leak} if leak is not None else {}
         return self.fitted[name]
 
     def _valid(self, kind: type[Baseline]) -> list[HeldOut]:

@@ -17,7 +17,9 @@ from eval import asking
 from eval.asking import NullRunError, evaluate_suite
 from eval.suite import Suite
 from eval.run import main
-from llmrec.baselines.popularity import Random
+from llmrec.baselines.baseline import Baseline
+from llmrec.baselines.neighbours import ItemKNN
+from llmrec.baselines.popularity import MostPopular, Random
 from llmrec.exam import Exam
 from llmrec.interactions import Catalog, Corpus, Event, Interactions
 from llmrec.predictions import HeldOut, Prediction, Request
@@ -149,6 +151,31 @@ def test_answers_that_stand_there_are_taken_and_others_are_not(timelines, tmp_pa
     assert again() == (first, ["rating"])
     monkeypatch.setattr(asking, "_code_hash", lambda: "changed")
     assert again()[1] == whole
+
+
+def test_baselines_whose_answers_stand_are_not_fitted_again(timelines, tmp_path, monkeypatch):
+    fitted = []
+
+    class Foreign(MostPopular):
+        """Code that the hash of ours says nothing of."""
+
+    def fit(self, *given, fit=Baseline.fit, **named):
+        fitted.append(type(self).__name__)
+        return fit(self, *given, **named)
+
+    def again(seed=0, tasks=("next_item",)):
+        fitted.clear()
+        kinds = {"random": Random, "most_popular": MostPopular, "item_knn": ItemKNN, "foreign": Foreign}
+        suite = Suite(resamples=50, tasks=tasks, baselines=("most_popular", "item_knn", "foreign"), seed=seed)
+        return evaluate_suite(suite, timelines, {"ours": ours(timelines)}, tasks=TASKS, baselines=kinds, folder=tmp_path).to_json(), fitted.copy()
+
+    monkeypatch.setattr(Baseline, "fit", fit)
+    first, names = again()
+    assert names == ["Random", "MostPopular", "ItemKNN", "Foreign"] and again() == (first, ["Foreign"])
+    assert again(tasks=("next_item", "ranking"))[1] == ["Foreign", "Random", "MostPopular", "ItemKNN"]  # for the answers that are wanting
+    assert again(seed=1)[1] == names
+    monkeypatch.setattr(asking, "_code_hash", lambda: "changed")
+    assert again(seed=1)[1] == names
 
 
 def figure(report, task, model, metric, seen_filter=None) -> dict:
