@@ -33,7 +33,7 @@ from llmrec.tasks import TASKS, Task
 from llmrec.timelines import Timelines
 
 from .null_run import null_fault
-from .suite import Suite, chosen
+from .suite import Suite, SuiteError, chosen
 
 RANDOM, LEAKING = "random", "leaking"
 TUNED_ON = 2_000
@@ -60,11 +60,11 @@ def evaluate_suite(
 
     Raises:
         NullRunError: the random model is far above chance, once everything is measured.
-        ValueError: a name in the suite is not one of the tables', or there is nothing to ask.
+        SuiteError: a name in the suite is not one of the tables', or there is nothing to ask.
     """
     taken = sorted(set(models) & set(baselines))
     if taken:
-        raise ValueError(f"a model is named {taken[0]!r}, as a baseline is; give it another name, for predictions are kept by name")
+        raise SuiteError(f"a model is named {taken[0]!r}, as a baseline is; give it another name, for predictions are kept by name")
     names = chosen(suite.tasks, tasks, "task")
     wanted = {*chosen(suite.baselines, baselines, "baseline"), RANDOM}
     fitted = _Fitted(timelines, {name: kind for name, kind in baselines.items() if name in wanted}, suite.seed, tasks)
@@ -94,7 +94,7 @@ def evaluate_suite(
         report += found + _compared(exam, found, [name for name in entrants if name in models], folder / "predictions", suite.resamples)
     report += _audited("popularity", _audit_of([popularity_of_all(background.popularity, timelines), *fitted.leaks.values()]))
     if not report.rows:
-        raise ValueError(f"nothing was asked: none of the tasks {', '.join(names)} is allowed by both the corpus and a model")
+        raise SuiteError(f"nothing was asked: none of the tasks {', '.join(names)} is allowed by both the corpus and a model")
     if any(faults):
         raise NullRunError(" | ".join(fault for fault in faults if fault), report)
     return report

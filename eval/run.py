@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     from llmrec.timelines import Timelines
 
     from .asking import NullRunError, evaluate_suite
-    from .suite import Suite
+    from .suite import Suite, SuiteError
 
     refuse_other_encodings()
     try:
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         report = evaluate_suite(suite, Timelines.of(corpus), models, folder=options.out, hashes=hashes)
     except NullRunError as error:
         report, faults = error.report, [str(error)]
-    except ValueError as error:
+    except SuiteError as error:
         return _fail(error, USAGE)
     except (OSError, MemoryError, RuntimeError) as error:
         if (code := exit_code(error)) == 1:

@@ -21,6 +21,10 @@ ALL = "all"
 SUITES = Path(__file__).parent / "suites"
 
 
+class SuiteError(ValueError):
+    """A suite asks for what is not there: not to be taken for an error of whoever answers."""
+
+
 @dataclass(frozen=True)
 class Suite:
     """The settings of a suite, one key each in its YAML (`data.corpus` is `corpus` here); see suites/standard.yaml for what they mean."""
@@ -66,7 +70,7 @@ def chosen(names: tuple[str, ...] | str, table: Mapping[str, object], noun: str)
     for name in names if names != ALL else ():
         if name not in table:
             close = difflib.get_close_matches(name, table, n=1)
-            raise ValueError(f"unknown {noun} {name!r}{f'; did you mean {close[0]!r}?' if close else ''}. Available: {', '.join(table)}")
+            raise SuiteError(f"unknown {noun} {name!r}{f'; did you mean {close[0]!r}?' if close else ''}. Available: {', '.join(table)}")
     return [name for name in table if names == ALL or name in names]
 
 

@@ -15,7 +15,7 @@ import pytest
 from eval.null_run import null_fault
 from eval import asking
 from eval.asking import NullRunError, evaluate_suite
-from eval.suite import Suite
+from eval.suite import Suite, SuiteError
 from eval.run import main
 from llmrec.baselines.baseline import Baseline
 from llmrec.baselines.neighbours import ItemKNN
@@ -391,8 +391,8 @@ def test_the_suite_is_named_either_way(words, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
-@pytest.mark.parametrize(("error", "code"), [(OSError(28, "No space left on device"), 5), (MemoryError("not so much"), 6)])
-def test_a_full_disk_and_no_memory_have_their_exit_code(error, code, toy_parts, toy_tokenizer, toy_corpus, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("error", "code"), [(OSError(28, "No space left on device"), 5), (MemoryError("not so much"), 6), (SuiteError("nothing was asked"), 2), (ValueError("a fault of ours"), 1)])
+def test_what_ends_an_evaluation_has_its_exit_code(error, code, toy_parts, toy_tokenizer, toy_corpus, tmp_path, monkeypatch, capsys):
     for name in ("model", "corpus"):
         (tmp_path / name).mkdir()
     toy_corpus.save(tmp_path / "corpus")
@@ -403,7 +403,12 @@ def test_a_full_disk_and_no_memory_have_their_exit_code(error, code, toy_parts, 
         raise error
 
     monkeypatch.setattr(asking, "evaluate_suite", fails)
-    assert main(["standard", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out"), f"data.corpus={tmp_path / 'corpus'}"]) == code
+    arguments = ["standard", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out"), f"data.corpus={tmp_path / 'corpus'}"]
+    if code == 1:  # with a traceback, which is Python's to print
+        with pytest.raises(ValueError, match="fault of ours"):
+            main(arguments)
+        return
+    assert main(arguments) == code
     assert str(error) in capsys.readouterr().err
 
 
