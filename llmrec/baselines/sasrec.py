@@ -19,10 +19,12 @@ from llmrec.timelines import Timelines
 
 GRID = ({"width": 64, "dropout": 0.5}, {"width": 64, "dropout": 0.2}, {"width": 128, "dropout": 0.5})
 BATCH_EVENTS = 2048
+LENGTHS = (50, 200)
+"""How many events of a history are read: the first, unless most streams are longer."""
 
 
 class SASRec(CatalogModel):
-    """Vectors of the latest `max_length` items and of their places through two pre-norm layers of causal self-attention; an item's score is its vector times the last state. An empty history gives popularity.
+    """Vectors of the latest 50 items (200 where most streams of train are longer than 50) and of their places through two pre-norm layers of causal self-attention; an item's score is its vector times the last state. An empty history gives popularity.
 
     Learned with the cross-entropy over the whole catalogue at every place of every train stream, which is stronger than the published loss over one negative. Adam, learning rate .001.
     After each epoch it answers valid; the best epoch is kept, and no better one within `patience` ends the training; without valid the last of `num_epochs`.
@@ -33,25 +35,28 @@ class SASRec(CatalogModel):
 
     name = "sasrec"
 
-    def __init__(self, *, max_length: int = 50, num_epochs: int = 100, patience: int = 5) -> None:
+    def __init__(self, *, num_epochs: int = 100, patience: int = 5) -> None:
         super().__init__()
-        self.max_length, self.num_epochs, self.patience = max_length, num_epochs, patience
+        self.num_epochs, self.patience = num_epochs, patience
 
     def _learn(self, timelines: Timelines) -> None:
         torch = import_module("torch")  # a library that takes seconds to load, for those who fit this model
         chosen = in_train(timelines)
         users, items = users_of_events(timelines)[chosen], timelines.items[chosen]
-        streams = [stream[-self.max_length - 1 :] for stream in np.split(items, np.flatnonzero(np.diff(users)) + 1) if len(stream) > 1]
+        streams = [stream for stream in np.split(items, np.flatnonzero(np.diff(users)) + 1) if len(stream) > 1]
+        short, long = LENGTHS
+        self._length = long if np.median([len(stream) for stream in streams] or [0]) > short else short
+        streams = [stream[-self._length - 1 :] for stream in streams]
         questions = next_item_questions(timelines, seed=self.seed)
         best = -1.0
         with torch.random.fork_rng():
             for settings in GRID[: None if questions else 1]:
                 torch.manual_seed(self.seed)
-                network = _network(torch, items=len(self.catalog), max_length=self.max_length, **settings)
+                network = _network(torch, items=len(self.catalog), max_length=self._length, **settings).to("cuda" if torch.cuda.is_available() else "cpu")
                 ndcg, epochs, state = self._train(torch, network, streams, questions, f"sasrec {', '.join(f'{name} {value}' for name, value in settings.items())}")
                 if ndcg > best:
                     best, kept = ndcg, (network, state)
-                    self.settings = {**settings, "epochs": epochs}
+                    self.settings = {**settings, "epochs": epochs, "length": self._length}
         self._network, state = kept
         self._network.load_state_dict(state)
         self._network.eval()
@@ -68,7 +73,7 @@ class SASRec(CatalogModel):
             number = np.cumsum(sizes[order]) // BATCH_EVENTS
             for batch in np.split(order, np.flatnonzero(np.diff(number)) + 1) if len(order) else ():
                 optimizer.zero_grad()
-                network.loss(*_padded(torch, [streams[row] for row in batch])).backward()
+                network.loss(*(part.to(network.places.weight.device) for part in _padded(torch, [streams[row] for row in batch]))).backward()
                 optimizer.step()
             network.eval()
             ndcg = self.mean_ndcg(questions) if questions else 0.0
@@ -80,12 +85,13 @@ class SASRec(CatalogModel):
 
     def score(self, requests: Sequence[Request], histories: Histories) -> np.ndarray:
         torch = import_module("torch")
+        device = self._network.places.weight.device
         scores = np.tile(self.popularity, (len(requests), 1))
         with torch.no_grad():
             for row, (start, stop) in enumerate(zip(histories.starts[:-1], histories.starts[1:], strict=True)):
                 if stop > start:  # each alone: a row of a larger product may differ in its last bits
-                    history = torch.as_tensor(histories.items[max(start, stop - self.max_length) : stop])[None]
-                    scores[row] = self._network.scores(self._network.states(history, torch.tensor([history.shape[1]]))[0, -1]).numpy()
+                    history = torch.as_tensor(histories.items[max(start, stop - self._length) : stop], device=device)[None]
+                    scores[row] = self._network.scores(self._network.states(history, torch.tensor([history.shape[1]], device=device))[0, -1]).cpu().numpy()
         return scores
 
 
@@ -113,8 +119,8 @@ def _network(torch, *, items: int, max_length: int, width: int, dropout: float):
 
         def states(self, history, lengths):
             """(B, T) items, the first `lengths` (B,) of each row valid -> (B, T, width). Places count from the latest."""
-            place = (lengths[:, None] - 1 - torch.arange(history.shape[1])).clamp(min=0)
-            mask = torch.ones(history.shape[1], history.shape[1], dtype=torch.bool).triu(1)
+            place = (lengths[:, None] - 1 - torch.arange(history.shape[1], device=history.device)).clamp(min=0)
+            mask = torch.ones(history.shape[1], history.shape[1], dtype=torch.bool, device=history.device).triu(1)
             return self.encoder(self.drop(self.items(history) * width**0.5 + self.places(place)), mask=mask, is_causal=True)
 
         def scores(self, states):
@@ -123,7 +129,7 @@ def _network(torch, *, items: int, max_length: int, width: int, dropout: float):
 
         def loss(self, streams, lengths):
             """The mean cross-entropy of every event but the first of each stream; (B, T + 1), (B,)."""
-            known = torch.arange(streams.shape[1] - 1) < lengths[:, None] - 1
+            known = torch.arange(streams.shape[1] - 1, device=streams.device) < lengths[:, None] - 1
             states = self.states(streams[:, :-1], lengths - 1)
             return functional.cross_entropy(self.scores(states[known]), streams[:, 1:][known])
 

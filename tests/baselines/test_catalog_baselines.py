@@ -297,5 +297,11 @@ def test_sasrec_keeps_the_epoch_and_the_settings_that_valid_likes_best(build, mo
     measured = model.mean_ndcg
     monkeypatch.setattr(model, "mean_ndcg", lambda questions: seen.append(measured(questions)) or seen[-1])
     model.fit(timelines)
-    assert set(model.settings) == {"width", "dropout", "epochs"} and 1 <= model.settings["epochs"] <= 12
+    assert set(model.settings) == {"width", "dropout", "epochs", "length"} and 1 <= model.settings["epochs"] <= 12
     assert len(set(seen)) > 3 and measured(next_item_questions(timelines)) == max(seen)
+
+
+@pytest.mark.parametrize(("long", "length"), [(3, 200), (1, 50)])
+def test_sasrec_reads_longer_histories_where_most_are_long(build, long, length):
+    rows = [{"user_id": f"u{user}", "item_id": f"i{(user + step) % 90}", "part": "train"} for user in range(4) for step in range(60 if user < long else 9)]
+    assert BASELINES["sasrec"](num_epochs=1).fit(build(rows)).settings["length"] == length
