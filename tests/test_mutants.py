@@ -1,16 +1,15 @@
 """Broken copies of the product: each is noticed by every test that is named with it, and every test of reliability is named with one. A test that cannot fail shows nothing."""
 
 import ast
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.forked import Server
 
 ROOT = Path(__file__).parents[1]
 MUTANTS = yaml.safe_load((Path(__file__).parent / "mutants" / "mutants.yaml").read_text(encoding="utf-8"))
@@ -65,8 +64,14 @@ def test_every_test_has_a_mutant():
     assert not missing, f"no broken copy shows that these can fail: {', '.join(missing)}"
 
 
-def run_on_copy(mutant, folder: Path) -> subprocess.CompletedProcess:
-    """Its tests, on a copy of all with its change in it."""
+@pytest.fixture(scope="module")
+def forked():
+    with Server() as server:
+        yield server
+
+
+def run_on_copy(forked, mutant, folder: Path) -> tuple[int, str]:
+    """Its tests, on a copy of all with its change in it: their exit status, and what they said."""
     folder.mkdir()
     for name in COPIED:
         if (ROOT / name).is_dir():
@@ -75,18 +80,16 @@ def run_on_copy(mutant, folder: Path) -> subprocess.CompletedProcess:
             shutil.copy(ROOT / name, folder / name)
     path = folder / mutant["file"]
     path.write_text(path.read_text(encoding="utf-8").replace(mutant["find"], mutant["replace"]), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-rfEp", "--tb=line", "-p", "no:cacheprovider", *shlex.split(mutant["test"])]
-    surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("LLMREC_", "PYTEST_"))}  # once is enough to notice
     try:
-        return subprocess.run(command, cwd=folder, env={**surroundings, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder)}, capture_output=True, text=True, timeout=600, check=False)
+        return forked(["-q", "-rfEp", "--tb=line", "-p", "no:cacheprovider", *shlex.split(mutant["test"])], folder)
     finally:
         shutil.rmtree(folder)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant["name"].replace(" ", "-"))
-def test_a_mutant_is_caught(mutant, tmp_path):
-    done = run_on_copy(mutant, tmp_path / "copy")
-    ended = [(line.split(" ", 1)[0], unit(line.split(" - ")[0])) for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR ", "PASSED "))]
+def test_a_mutant_is_caught(forked, mutant, tmp_path):
+    code, said = run_on_copy(forked, mutant, tmp_path / "copy")
+    ended = [(line.split(" ", 1)[0], unit(line.split(" - ")[0])) for line in said.splitlines() if line.startswith(("FAILED ", "ERROR ", "PASSED "))]
     failed, passed = ({name for how, name in ended if (how == "PASSED") == good} for good in (False, True))
-    assert done.returncode == 1 and failed and not passed - failed, f"not noticed (exit {done.returncode}) by {', '.join(sorted(passed - failed))}: {done.stdout[-800:]}{done.stderr[-400:]}"
+    assert code == 1 and failed and not passed - failed, f"not noticed (exit {code}) by {', '.join(sorted(passed - failed))}: {said[-1200:]}"
