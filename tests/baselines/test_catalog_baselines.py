@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy.linalg import lapack
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from llmrec.baselines import BASELINES
 from llmrec.baselines.catalog_model import CatalogModel, next_item_questions
@@ -256,6 +258,17 @@ def test_ease_on_three_items_by_hand(dtype):
     weights = ease_weights(events, 1.0, dtype=dtype)
     assert weights == pytest.approx(np.array([[0, 1 / 3, 0], [1 / 2, 0, 0], [0, 0, 0]]), abs=1e-6)
     assert weights.dtype == dtype
+
+
+@pytest.mark.parametrize(("bound", "threads"), [(2, 1), (3, 2)])
+def test_ease_inverts_many_items_with_one_thread(monkeypatch, bound, threads):
+    """With several, a large matrix ends the process."""
+    seen, factor = set(), lapack.spotrf
+    monkeypatch.setattr("llmrec.baselines.ease.ONE_THREAD_ITEMS", bound)
+    monkeypatch.setattr(lapack, "spotrf", lambda *given, **how: seen.update(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas") or factor(*given, **how))
+    with threadpool_limits(2, user_api="blas"):
+        ease_weights(sp.csr_array(np.eye(3)), 1.0, dtype=np.float32)
+    assert seen == {threads}
 
 
 def test_ease_refuses_what_lapack_cannot_hold(checkerboard, monkeypatch):
