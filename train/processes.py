@@ -5,6 +5,7 @@ Separate from the loop, which asks the accelerator alone what number it has and 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import faulthandler
 import logging
@@ -28,6 +29,8 @@ IDLE_SECONDS = 25
 """How long no process of the run may do anything before all end: with the launcher's own 30 seconds for one that hears nothing any more, less than a minute."""
 WORK, IDLING = 0.25, 0.01
 """Seconds of computing that count as work, and those in each second that count as none: this thread, the store and progress bars take some thousandths."""
+TELLING = 1.0
+"""Seconds between two words to the other processes."""
 
 
 def start(settings: Settings) -> Accelerator:
@@ -101,11 +104,17 @@ class Watch(threading.Thread):
         super().__init__(daemon=True, name="watch")
         self.rank, self.world = rank, world
         self._untold = self._told = 0
+        self._over = threading.Event()
+        self._teller = threading.Thread(target=self._tell, daemon=True, name="watch-store")
         self._store = PrefixStore("watch", TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False))
+
+    def start(self) -> None:
+        self._teller.start()
+        atexit.register(self._end)
+        super().start()
 
     def run(self) -> None:
         process, meter, seen, idle = psutil.Process(), Meter(time.process_time()), 0, 0
-        threading.Thread(target=self._tell, daemon=True, name="watch-store").start()
         while idle < IDLE_SECONDS:
             time.sleep(1)
             worked = meter.worked(time.process_time()) or process.status() == psutil.STATUS_DISK_SLEEP
@@ -119,7 +128,11 @@ class Watch(threading.Thread):
     def _tell(self) -> None:
         """Apart from the counting: where the process that keeps the store stands still, the store never answers."""
         with suppress(RuntimeError):  # the store is gone with the process that kept it: what this one does is all that is known
-            while True:
-                time.sleep(1)
+            while not self._over.wait(TELLING):
                 news, self._untold = self._untold, 0
                 self._told = self._store.add("worked", news)
+
+    def _end(self) -> None:
+        """A thread that the interpreter's end finds inside the store takes the process with it, by SIGABRT, though all was done."""
+        self._over.set()
+        self._teller.join(timeout=5)

@@ -1,5 +1,9 @@
 """How the processes of a run begin: their share of the cores, and a number that is the one meant."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from llmrec.config import Settings
@@ -38,3 +42,30 @@ def test_another_number_of_processes_than_meant_ends_with_a_sentence(number, cap
     with pytest.raises(SystemExit) as end:
         start(settings)
     assert end.value.code == 2 and "1 process(es) run, processes=3 are meant" in capsys.readouterr().err
+
+
+ENDINGS = """
+import os, sys, time
+from torch.distributed import TCPStore
+from train import processes
+
+processes.TELLING = 0  # always in the store
+children = []
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(store.port))
+        processes.Watch(0, 2).start()
+        time.sleep(0.2)
+        sys.exit()
+    children.append(child)
+print([os.waitpid(child, 0)[1] for child in children])
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_is_watched_ends_as_it_means_to():
+    """A thread found inside the store at the interpreter's end would abort it."""
+    done = subprocess.run([sys.executable, "-c", ENDINGS], capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=120, check=False)
+    assert done.stdout.strip() == str([0] * 20), done.stdout + done.stderr[-2000:]
