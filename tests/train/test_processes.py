@@ -1,4 +1,4 @@
-"""How the processes of a run begin: their share of the cores, and a number that is the one meant."""
+"""How the processes of a run begin, their share of the cores and a number that is the one meant, and end."""
 
 import subprocess
 import sys
