@@ -13,7 +13,7 @@ from llmrec.predictions import Request
 from llmrec.recommender import Backing, Fitted, Recommender
 from llmrec.tasks import TASKS
 from llmrec.timelines import Timelines
-from train.calibrate import calibrated, gains, valid_exam
+from train.calibrate import DEPTH, calibrated, contenders_of, gains, valid_exam
 
 ROWS = {"a": 0, "b": 1, "c": 2}
 
@@ -102,21 +102,45 @@ def test_a_folder_remembers_the_same(memory, tmp_path):
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)
-@pytest.mark.parametrize("task", ["next_item", "ranking", "search"])
-def test_each_setting_gains_what_its_answers_gain(toy_parts, toy_corpus, task):
+@pytest.mark.parametrize("task, shown", [("next_item", False), ("next_item", True), ("ranking", False), ("search", False)])
+def test_each_setting_gains_what_its_answers_gain(toy_parts, toy_corpus, task, shown):
     """The model is asked once; what each setting gains of it is what a recommender of that setting gains when it is asked."""
     timelines = in_pairs(toy_corpus)
     parts, backing = (toy_parts.model.eval(), toy_parts.composer, toy_parts.templates), Backing(memory=Memory.of(timelines))
     exam = valid_exam(TASKS[task], timelines, 0, limit=100)
-    settings = [Fitted(lexical={task: weight}, shares={task: share}) for share, weight in ((0.0, 0.0), (0.4, 0.0), (0.9, 0.0), (0.0, 1.0), (0.4, 1.0))]
+    if shown:
+        exam = replace(exam, held_out=tuple(replace(example, request=replace(example.request, history=(*example.request.history, cart(f"i{number % 12}")))) for number, example in enumerate(exam.held_out)))
+    settings = [Fitted(lexical={task: weight}, shares={task: share}, shown={task: 0.3 * shown * (share < 0.9)}) for share, weight in ((0.0, 0.0), (0.4, 0.0), (0.9, 0.0), (0.0, 1.0), (0.4, 1.0))]
     recommender = Recommender(*parts, backing=backing)
     gained = gains(recommender, exam, settings)
     for row, fitted in zip(gained, settings):
-        asked = Recommender(*parts, backing=backing, card={"lexical": fitted.lexical, "shares": fitted.shares})
+        asked = Recommender(*parts, backing=backing, card={"lexical": fitted.lexical, "shares": fitted.shares, "shown": fitted.shown})
         answers = asked.predict([replace(example.request, k=10, exclude_seen=not exam.candidates) for example in exam.held_out])
         places = [list(answer.item_ids).index(example.target) if example.target in answer.item_ids else None for answer, example in zip(answers, exam.held_out)]
         assert row == pytest.approx([0.0 if place is None else 1 / np.log2(2 + place) for place in places])
     assert len({tuple(row) for row in gained[: 5 if task == "search" else 3].tolist()}) > 1 and recommender.combiner.fitted == Fitted()
+
+
+def test_no_mixture_puts_another_item_before_one_than_its_contenders():
+    random = np.random.default_rng(0)
+    hopeless = 0
+    for _ in range(300):
+        said = np.log(random.dirichlet(np.full(40, 0.5)).round(3) + 1e-4)  # some alike
+        said[random.random(40) < 0.2] = -np.inf  # may not be answered
+        votes = [random.dirichlet(np.full(40, 0.3)) * (random.random(40) < 0.3) for _ in range(2)]
+        target = int(random.integers(40))
+        contenders = contenders_of(np.stack([said, *votes]), target)
+        hopeless += contenders is None
+        for shares in ((0.0, 0.0), (0.3, 0.0), (0.9, 0.1), (0.5, 0.6)):
+            found = said[None]
+            for vote, share in zip(votes, shares):
+                found = mixed(found.copy(), vote[None], share) if share else found
+            before = np.flatnonzero((found[0] > found[0, target]) | ((found[0] == found[0, target]) & (np.arange(40) < target)))
+            if contenders is None:
+                assert np.isneginf(said[target]) or len(before) >= DEPTH
+            else:
+                assert target in contenders and set(before) <= set(contenders.tolist())
+    assert 50 < hopeless < 250
 
 
 @pytest.mark.parametrize("toy_parts", ["atomic"], indirect=True)

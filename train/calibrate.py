@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import product
+from itertools import groupby, product
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from llmrec.consensus import SHARES as SHARES_OF_PRECEDENTS
 from llmrec.exam import ASKED_AT_ONCE, Exam, whose
 from llmrec.interactions import PARTS, VALID
 from llmrec.lexical import WEIGHTS
-from llmrec.memory import SHARES, SHOWN_SHARES, Memory
+from llmrec.memory import SHARES, SHOWN_SHARES
 from llmrec.metrics.text import overlap, words
 from llmrec.predictions import Prediction, Request
 from llmrec.recommender import Combiner, Fitted, Recommender
@@ -35,6 +35,8 @@ USERS_FOR_BLENDS = 2_000
 """Users at least on whose valid questions a temperature or a blend is fitted: a dozen weights follow chance on the questions of 200, who are enough to choose a step."""
 USERS_FOR_SHARES = 10_000
 """Users on whose valid questions a share of the memory or a weight of words is fitted, each asked once: neighbouring shares differ by some ten-thousandths of ndcg, which 2,000 users do not tell from chance."""
+DEPTH = 10
+"""Places of an item task's answer that count in a gain."""
 
 
 def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, limit: int, lexical: bool = False, consensus: bool = False) -> dict[str, dict[str, object]]:
@@ -96,7 +98,7 @@ def calibrated(recommender: Recommender, timelines: Timelines, seed: int, *, lim
 
 def gains(recommender: Recommender, exam: Exam, settings: Sequence[Fitted]) -> np.ndarray:
     """(settings, questions) float64: ndcg@10 of each question with each of the settings, seen items left out. The model is asked once; the recommender has none of the settings afterwards."""
-    requests = [replace(example.request, id=str(number), exclude_seen=not exam.candidates, k=10) for number, example in enumerate(exam.held_out)]
+    requests = [replace(example.request, id=str(number), exclude_seen=not exam.candidates, k=DEPTH) for number, example in enumerate(exam.held_out)]
     targets = [recommender.catalog.row(str(example.target)) for example in exam.held_out]
     before, recommender.combiner = recommender.combiner, _Weighing(recommender.combiner, settings, targets)
     _answers(recommender, Fitted(), requests)
@@ -108,8 +110,7 @@ class _Weighing(Combiner):
     """Notes what each question, whose id is its number, gains with each of the settings, all on the same scores of the model."""
 
     def __init__(self, of: Combiner, settings: Sequence[Fitted], targets: Sequence[int]):
-        memory = None if of.backing.memory is None else _LastMemory(of.backing.memory)
-        super().__init__(replace(of.backing, memory=memory), of.fitted, catalog=of.catalog, vocabulary=of.vocabulary)
+        super().__init__(of.backing, of.fitted, catalog=of.catalog, vocabulary=of.vocabulary)
         self.settings, self.targets = settings, np.array(targets)
         self.gained = np.zeros((len(settings), len(targets)))
 
@@ -122,16 +123,36 @@ class _Weighing(Combiner):
         return scores
 
     def remembering(self, requests: Sequence[Request], scores: np.ndarray) -> np.ndarray:
-        numbers = np.array([int(request.id) for request in requests])
-        targets = self.targets[numbers][:, None]
-        for row, self.fitted in zip(self.gained, self.settings):
-            found = np.where(np.isneginf(scores), -np.inf, super().worded(requests, self._said.copy()))
-            found = super().remembering(requests, found)
-            wanted = np.take_along_axis(found, targets, axis=1)
-            # As they are answered: equal scores in the catalogue's order.
-            ranks = (found > wanted).sum(axis=1) + ((found == wanted) & (np.arange(found.shape[1]) < targets)).sum(axis=1)
-            row[numbers] = np.where(np.isfinite(wanted[:, 0]) & (ranks < 10), 1 / np.log2(ranks + 2), 0.0)
+        backing, histories = self.backing, [request.history for request in requests]
+        remembers = backing.memory is not None and any(fitted.shares or fitted.shown for fitted in self.settings)
+        votes = (backing.memory(histories), backing.memory.shown(histories)) if remembers else ()
+        for _, group in groupby(enumerate(self.settings), key=lambda setting: setting[1].lexical):
+            same = list(group)
+            self.fitted = same[0][1]
+            said = np.where(np.isneginf(scores), -np.inf, super().worded(requests, self._said.copy()))
+            for row, request in enumerate(requests):
+                number = int(request.id)
+                contenders = contenders_of(np.stack([each[row] for each in (said, *votes)]), self.targets[number])
+                if contenders is None:
+                    continue
+                self.backing = replace(backing, memory=_Held(*(each[row, contenders][None] for each in votes)) if votes else None)
+                before = contenders < self.targets[number]
+                place = np.searchsorted(contenders, self.targets[number])
+                for setting, self.fitted in same:
+                    found = super().remembering([request], said[row, contenders][None])[0]
+                    # As they are answered: equal scores in the catalogue's order.
+                    rank = np.count_nonzero(found > found[place]) + np.count_nonzero((found == found[place]) & before)
+                    self.gained[setting, number] = 1 / np.log2(rank + 2) if rank < DEPTH else 0.0
+        self.backing = backing
         return scores
+
+
+def contenders_of(votes: np.ndarray, target: int) -> np.ndarray | None:
+    """The rows, ascending, of the items that may stand before the target in some mixture of the votes, and of itself; None where it is among the first DEPTH in none. votes: (votes, items), the model's first: the more, the better, whatever their shares."""
+    own = votes[:, target, None]
+    if np.isneginf(own[0, 0]) or np.count_nonzero((votes >= own).all(axis=0) & (votes[0] > own[0])) >= DEPTH:
+        return None
+    return np.flatnonzero((votes > own).any(axis=0) | (votes[0] == own[0]))
 
 
 class _Last:
@@ -146,12 +167,17 @@ class _Last:
         return self.answer
 
 
-class _LastMemory(_Last):
-    """A memory that is asked the same several times in a row."""
+class _Held:
+    """What a memory says of one history, of a part of the catalogue."""
 
-    def __init__(self, of: Memory):
-        super().__init__(of)
-        self.shown = _Last(of.shown)
+    def __init__(self, remembered: np.ndarray, shown: np.ndarray):
+        self.remembered, self.of_shown = remembered, shown
+
+    def __call__(self, histories: Sequence) -> np.ndarray:
+        return self.remembered
+
+    def shown(self, histories: Sequence) -> np.ndarray:
+        return self.of_shown
 
 
 def _best(gained: np.ndarray) -> int:
