@@ -52,9 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             positive=options.positive, auxiliary=options.auxiliary, rating_scale=options.rating_scale, like_threshold=options.like, time_unit=options.time_unit, shuffle_ties=options.shuffle_ties,
             merge_repeats=options.merge_repeats, keep_parts=options.split == "given", max_bad_fraction=options.max_bad, redact=options.redact, seed=seed,
         )
-        with publish(options.out, overwrite=options.overwrite) as folder:
+        # Rows wait beside the corpus they become: where there is room for them, and nowhere else where a killed process would leave people's rows.
+        with publish(options.out, overwrite=options.overwrite) as folder, tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as spool:
             if options.source == "table":
-                raw = table.read(options.interactions, options.items, columns=dict(options.map), order=options.order, context=options.context)
+                raw = table.read(options.interactions, options.items, columns=dict(options.map), order=options.order, context=options.context, spool=Path(spool))
             else:
                 path = download.fetch(options.download, options.path, allow_unverified=options.allow_unverified) if options.download else options.path
                 raw = READERS[options.source](path, **_reader_options(options, OPTIONS[options.source]))

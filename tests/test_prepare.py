@@ -130,6 +130,13 @@ def test_bad_data_leaves_the_old_corpus(tables, capsys):
     assert Corpus.load(tables / "corpus").report["rows_read"] == 6
 
 
+def test_rows_wait_beside_the_corpus_and_nowhere_else(tables, capsys, monkeypatch):
+    """A killed process would leave them there, and the machine's temporary folder may have no room for a large log."""
+    monkeypatch.setattr("tempfile.tempdir", str(tables / "nowhere"))
+    before = {*tables.iterdir()}
+    assert table(tables, out="spooled") == 0 and {*tables.iterdir()} - before == {tables / "spooled"} and not list((tables / "spooled").glob(".*"))
+
+
 def test_every_reader_has_its_command_and_options(capsys):
     for name in READERS:
         with pytest.raises(SystemExit) as caught:

@@ -44,13 +44,13 @@ MAX_EXPANSION, SMALL = 100, 1 << 24  # a packed text beyond this many times its 
 MAX_SOURCE_CHARACTERS = 1000  # of a rejected line
 
 
-def read(interactions: Path, items: Path | None = None, *, columns: Mapping[str, str] = MappingProxyType({}), order: str | None = None, context: tuple[str, ...] = ()) -> RawLog:
+def read(interactions: Path, items: Path | None = None, *, columns: Mapping[str, str] = MappingProxyType({}), order: str | None = None, context: tuple[str, ...] = (), spool: Path | None = None) -> RawLog:
     """The raw log of one interactions file and, where there is one, of one items file.
 
     Where FILE.sha256 stands beside a file, as sha256sum writes it, the file is checked against it: a flipped bit can give other rows without any other sign.
 
     columns: standard name -> the file's own name ({"user_id": "UserID"}); `order` names the column to sort by within a user where there are no times;
-    `context` the further columns to keep. Other columns of the interactions are left behind; every other column of the items is an attribute.
+    `context` the further columns to keep; `spool` an empty folder for the rows, on a disk with room for them, that stays as long as the log is read (default a temporary one, removed when the process ends). Other columns of the interactions are left behind; every other column of the items is an attribute.
     Notes of the log, where there are any: `mended`, the `blank_lines` left out and, in files that end lines both ways, the `crlf_lines`.
     A JSON integer is an id by its digits; a JSON float or boolean as an id, a key that stands twice, a nested value and a line that is no JSON object become rejected rows.
 
@@ -69,39 +69,42 @@ def read(interactions: Path, items: Path | None = None, *, columns: Mapping[str,
     for path in filter(None, (interactions, items)):
         _verify(Path(path))
     mended: Counter[str] = Counter()
-    log = _scan(Path(interactions), named, required, mended)
-    catalogue = None if items is None else _scan_items(Path(items), columns, mended)
+    if spool is None:
+        spool = Path(tempfile.mkdtemp(prefix="llmrec-table-"))
+        atexit.register(shutil.rmtree, spool, ignore_errors=True)
+    log = _scan(Path(interactions), named, required, mended, spool / "interactions")
+    catalogue = None if items is None else _scan_items(Path(items), columns, mended, spool / "items")
     return RawLog(name=Path(interactions).name.split(".")[0], interactions=log, items=catalogue, context=tuple(context), notes={"mended": dict(mended)} if mended else {})
 
 
-def _scan(path: Path, named: Mapping[str, str], required: Iterable[str], mended: Counter[str]) -> pl.LazyFrame:
+def _scan(path: Path, named: Mapping[str, str], required: Iterable[str], mended: Counter[str], spool: Path) -> pl.LazyFrame:
     """The interactions of a file under their standard names, with the columns of `named` that are there."""
     suffix = _suffix(path)
     wanted = frozenset(named.values())
     if suffix == PARQUET:
         _require(path, columns_of(path), [named[name] for name in required])
-        frame = _spool(path, batches(path, rows=ROWS_PER_PART, columns=wanted))
+        frame = _spool(spool, path, batches(path, rows=ROWS_PER_PART, columns=wanted))
         schema = frame.collect_schema()
         return frame.select(_parquet_column(path, name, own, schema[own]) for name, own in named.items() if own in schema)
     if suffix in JSON_LINES:
-        frame = _spool(path, _json_batches(path, wanted, mended, ids={named[name] for name in IDS}))
+        frame = _spool(spool, path, _json_batches(path, wanted, mended, ids={named[name] for name in IDS}))
     else:
-        frame = _spool(path, _csv_batches(path, SEPARATORS[suffix], wanted, [named[name] for name in required], mended))
+        frame = _spool(spool, path, _csv_batches(path, SEPARATORS[suffix], wanted, [named[name] for name in required], mended))
     found = frame.collect_schema().names()
     _require(path, found, [named[name] for name in required])
     return frame.select(*(pl.col(own).alias(name) for name, own in named.items() if own in found), *(pl.col(name) for name in ("fault", "source") if name in found))
 
 
-def _scan_items(path: Path, columns: Mapping[str, str], mended: Counter[str]) -> pl.LazyFrame:
+def _scan_items(path: Path, columns: Mapping[str, str], mended: Counter[str], spool: Path) -> pl.LazyFrame:
     """The items of a file: item_id, title where there is one, and every other column as an attribute."""
     suffix = _suffix(path)
     if suffix == PARQUET:
-        frame = _spool(path, batches(path, rows=ROWS_PER_PART))
+        frame = _spool(spool, path, batches(path, rows=ROWS_PER_PART))
         schema = frame.collect_schema()
         names = list(schema)
     else:
         own_id = columns.get("item_id", "item_id")
-        frame = _spool(path, _json_batches(path, None, mended, ids={"item_id", own_id}) if suffix in JSON_LINES else _csv_batches(path, SEPARATORS[suffix], None, [], mended))
+        frame = _spool(spool, path, _json_batches(path, None, mended, ids={"item_id", own_id}) if suffix in JSON_LINES else _csv_batches(path, SEPARATORS[suffix], None, [], mended))
         names = frame.collect_schema().names()
         schema = {name: pl.String() for name in names}
     # The interactions' name of a column is taken where the items have it too; else the standard name.
@@ -152,10 +155,9 @@ def _require(path: Path, found: Iterable[str], required: Iterable[str]) -> None:
         raise ValueError(f"{path} has no column {name!r}; its columns: {', '.join(map(repr, found))}{advice}")
 
 
-def _spool(path: Path, found: Iterable[pl.DataFrame]) -> pl.LazyFrame:
+def _spool(folder: Path, path: Path, found: Iterable[pl.DataFrame]) -> pl.LazyFrame:
     """The frames as one lazy frame over Parquet parts on disk, in their order; a column some batches lack is null there."""
-    folder = Path(tempfile.mkdtemp(prefix="llmrec-table-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.mkdir()
     parts = []
     collecting = gc.isenabled()
     gc.disable()  # millions of short-lived lists make the cycle collector run over and over; without it reading takes half the time
