@@ -53,7 +53,7 @@ test: $(VENV)/installed
 
 test-nightly: $(VENV)/installed
 	rm -f docs/reliability.json
-	OMP_NUM_THREADS=1 LLMREC_FUZZ_ROUNDS=1000 LLMREC_TABLES=1000 LLMREC_KILLS=300 LLMREC_ROUNDS=17 LLMREC_POSITIONS=340000 $(RUN) -m pytest -q $(WORKERS) --durations 20 --timeout 5400 -m "nightly or not nightly" -p tests.reliability --reliability docs $(RELIABILITY)
+	OMP_NUM_THREADS=1 LLMREC_FUZZ_ROUNDS=1000 LLMREC_TABLES=1000 LLMREC_KILLS=300 LLMREC_ROUNDS=14 LLMREC_POSITIONS=340000 $(RUN) -m pytest -q $(WORKERS) --durations 20 --timeout 5400 -m "nightly or not nightly" -p tests.reliability --reliability docs $(RELIABILITY)
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info

@@ -21,12 +21,18 @@ from launched import Run
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("LLMREC_KILLS", "6"))
 SEED = int(os.environ.get("LLMREC_SEED", "0"))
-FAST = ["--config", "tiny", "precision=fp32", "threads=1", "model.width=32", "model.mlp_width=64", "checkpoint_steps=7"]
+FAST = ["--config", "tiny", "precision=fp32", "threads=1", "model.width=32", "model.mlp_width=64", "checkpoint_steps=4"]
 DROPOUT = ["model.embedding_dropout=0.2", "model.residual_dropout=0.2", "model.attention_dropout=0.1"]
 PHASES = {
-    "pretrain": [*DROPOUT, "pretrain.batch_tokens=512", "pretrain.max_steps=60", "pretrain.epochs=1000", "pretrain.validation.every_epochs=8"],
-    "finetune": [*DROPOUT, "model.lora.dropout=0.1", "finetune.batch_tokens=512", "finetune.max_steps=45", "finetune.epochs=1000", "finetune.validation.every_epochs=4"],
+    "pretrain": [
+        *DROPOUT, "pretrain.tasks={next_item: 0.5, rating: 0.3, item_card: 0.1, item_text: 0.1}", "pretrain.batch_tokens=512", "pretrain.max_steps=24", "pretrain.epochs=1000",
+        "pretrain.validation={metric: rating/rmse, every_steps: 5, patience: 9, limit: 200}",
+    ],
+    "finetune": [
+        *DROPOUT, "model.lora.dropout=0.1", "finetune.batch_tokens=512", "finetune.max_steps=24", "finetune.epochs=1000", "finetune.validation={metric: rating/rmse, every_steps: 5, patience: 9, limit: 200}",
+    ],
 }
+"""Few steps, for each kill costs a run, and a rating that moves with them: one gets better with each validation, the other worse."""
 KEPT = ("model.safetensors", "item_rows.safetensors", "adapter_model.safetensors")
 
 
@@ -76,8 +82,10 @@ def same(output, untouched):
 
 def test_killed_at_any_file_operation_of_any_save_a_run_comes_to_the_same_bits(runs, tmp_path, counted):
     """Of every checkpoint and of the finished model. By night all of them, else a few."""
-    arguments, untouched, _ = runs("finetune", 1)
-    arguments = [*arguments, "checkpoint_steps=20"]
+    arguments = [*runs("finetune", 1)[0], "finetune.max_steps=8", "finetune.validation.every_steps=3"]
+    untouched = tmp_path / "untouched"
+    whole = Run("finetune", [*arguments, f"output={untouched}"], tmp_path / "talk")
+    assert whole.wait() == [0], whole.said()
 
     def killed(at):
         """How much of what must hold does not, of a run killed at its operation of this number; None where it has fewer."""
