@@ -17,10 +17,12 @@ from llmrec.baselines.histories import Histories, in_train, users_of_events
 from llmrec.predictions import HeldOut, Request
 from llmrec.timelines import Timelines
 
-GRID = ({"width": 64, "dropout": 0.5}, {"width": 64, "dropout": 0.2}, {"width": 128, "dropout": 0.5})
 BATCH_EVENTS = 2048
-LENGTHS = (50, 200)
-"""How many events of a history are read: the first, unless most streams are longer."""
+GRIDS = {
+    50: ({"width": 64, "dropout": 0.5}, {"width": 64, "dropout": 0.2}, {"width": 128, "dropout": 0.5}),
+    200: ({"width": 64, "dropout": 0.2}, {"width": 128, "dropout": 0.2}, {"width": 256, "dropout": 0.2}),
+}
+"""How many events of a history are read -> the settings that are tried: the first, unless most streams are longer. Long histories carry wider models, and want less dropout (docs/lab-notes.md)."""
 
 
 class SASRec(CatalogModel):
@@ -28,7 +30,7 @@ class SASRec(CatalogModel):
 
     Learned with the cross-entropy over the whole catalogue at every place of every train stream, which is stronger than the published loss over one negative. Adam, learning rate .001.
     After each epoch it answers valid; the best epoch is kept, and no better one within `patience` ends the training; without valid the last of `num_epochs`.
-    Chosen on valid: width and dropout of (64, .5), (64, .2), (128, .5); default the first.
+    Chosen on valid: width and dropout of (64, .5), (64, .2), (128, .5), for long streams of (64, .2), (128, .2), (256, .2); default the first.
 
     Source: Kang and McAuley, Self-attentive sequential recommendation, ICDM 2018; the loss: Klenitskiy and Vasilev, Turning dross into gold loss, RecSys 2023.
     """
@@ -44,13 +46,13 @@ class SASRec(CatalogModel):
         chosen = in_train(timelines)
         users, items = users_of_events(timelines)[chosen], timelines.items[chosen]
         streams = [stream for stream in np.split(items, np.flatnonzero(np.diff(users)) + 1) if len(stream) > 1]
-        short, long = LENGTHS
+        short, long = GRIDS
         self._length = long if np.median([len(stream) for stream in streams] or [0]) > short else short
         streams = [stream[-self._length - 1 :] for stream in streams]
         questions = next_item_questions(timelines, seed=self.seed)
         best = -1.0
         with torch.random.fork_rng():
-            for settings in GRID[: None if questions else 1]:
+            for settings in GRIDS[self._length][: None if questions else 1]:
                 torch.manual_seed(self.seed)
                 network = _network(torch, items=len(self.catalog), max_length=self._length, **settings).to("cuda" if torch.cuda.is_available() else "cpu")
                 ndcg, epochs, state = self._train(torch, network, streams, questions, f"sasrec {', '.join(f'{name} {value}' for name, value in settings.items())}")

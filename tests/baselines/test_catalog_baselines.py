@@ -314,7 +314,8 @@ def test_sasrec_keeps_the_epoch_and_the_settings_that_valid_likes_best(build, mo
     assert len(set(seen)) > 3 and measured(next_item_questions(timelines)) == max(seen)
 
 
-@pytest.mark.parametrize(("long", "length"), [(3, 200), (1, 50)])
-def test_sasrec_reads_longer_histories_where_most_are_long(build, long, length):
+@pytest.mark.parametrize(("long", "length", "dropout"), [(3, 200, 0.2), (1, 50, 0.5)])
+def test_sasrec_reads_longer_histories_with_less_dropout_where_most_are_long(build, long, length, dropout):
     rows = [{"user_id": f"u{user}", "item_id": f"i{(user + step) % 90}", "part": "train"} for user in range(4) for step in range(60 if user < long else 9)]
-    assert BASELINES["sasrec"](num_epochs=1).fit(build(rows)).settings["length"] == length
+    settings = BASELINES["sasrec"](num_epochs=1).fit(build(rows)).settings
+    assert (settings["length"], settings["dropout"]) == (length, dropout)
